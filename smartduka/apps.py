@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SmartdukaConfig(AppConfig):
+    """Holds the tables of the platform itself: counters and heartbeats."""
+
+    name = "smartduka"
+    label = "smartduka"
+    verbose_name = "Platform"
+    default_auto_field = "django.db.models.BigAutoField"

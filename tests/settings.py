@@ -1,0 +1,37 @@
+"""The project's own settings, read from an environment that tests know.
+
+No developer's .env is read. DATABASE_URL and REDIS_URL are taken from the outside:
+they choose between the SQLite and the PostgreSQL pass (scripts/test.py).
+"""
+
+import os
+from pathlib import Path
+
+
+os.environ |= {
+    "SMARTDUKA_ENV_FILE": os.devnull,
+    "SECRET_KEY": "tests only " * 6,
+    "MPESA_ENCRYPTION_KEYS": "11" * 32 + "," + "22" * 32,
+    "MPESA_ENV": "simulator",
+    "DEBUG": "False",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+}
+
+from smartduka.settings import *  # noqa: F403 -- the environment comes first
+from smartduka.settings import DATABASES, ON_POSTGRESQL
+
+
+# Fast and worthless hashes: hundreds of tests make users.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Messages go to the layer before the call returns, so that a test can look.
+REALTIME_INLINE = True
+
+if not ON_POSTGRESQL:
+    # A file, not memory: threads of a test see each other as processes would.
+    DATABASES["default"]["TEST"] = {
+        "NAME": os.environ.get("TEST_SQLITE_FILE")
+        or str(Path(__file__).parent.parent / "var" / f"test-{os.getpid()}.sqlite3")
+    }
+    DATABASES["default"]["OPTIONS"]["init_command"] = (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+    )
