@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import sys
 
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 
@@ -13,6 +15,11 @@ def main() -> None:
     # settings read this switch, so it must stand before they are loaded.
     if sys.argv[1:2] in (["worker"], ["qcluster"]):
         os.environ["SMARTDUKA_PROCESS"] = "worker"
+    try:
+        # Django would go on without settings, and fail with something else.
+        _ = settings.INSTALLED_APPS
+    except ImproperlyConfigured as error:
+        sys.exit(f"SmartDuka does not start: {error}")
     execute_from_command_line(sys.argv)
 
 
