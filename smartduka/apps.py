@@ -10,3 +10,8 @@ class SmartdukaConfig(AppConfig):
     label = "smartduka"
     verbose_name = "Platform"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from smartduka import heartbeat  # noqa: PLC0415 -- models are loaded only now
+
+        heartbeat.connect()

@@ -15,10 +15,10 @@ class Counter(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When the worker of this name last ran a task: what its watchdog looks at."""
+    """When a worker last finished a task, or a periodic task was last handed out."""
 
-    worker = models.CharField(max_length=100, primary_key=True)
+    name = models.CharField(max_length=200, primary_key=True)
     beaten_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return self.worker
+        return self.name

@@ -279,7 +279,8 @@ else:
         "default": {
             "BACKEND": "smartduka.lib.counters.CounterCache",
             "LOCATION": "smartduka_counter",
-        }
+        },
+        "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     }
 # django_ratelimit is used as a call and is not in INSTALLED_APPS: its checks know
 # Django's own cache classes only. That both of ours count exactly is tested.
@@ -308,6 +309,9 @@ Q_CLUSTER = {
     "catch_up": False,
     "save_limit": 1000,
     "label": "Tasks",
+    # The cluster keeps its figures in a cache, as pickles; only Redis can hold them
+    # for other processes, and nothing of ours needs them.
+    "cache": "default" if REDIS_URL else "process",
 }
 if Q_CLUSTER["retry"] <= 3 * _task_timeout_s:
     raise refuse("T_TASK_RETRY_S must be more than three times T_TASK_TIMEOUT_S.")
@@ -493,6 +497,8 @@ QUESTIONS_OLD_SHARE = timing("QUESTIONS_OLD_SHARE", 0.2)
 # The sweep is the net under the questions: it hands out due ones and never asks.
 SWEEP_EVERY_S = timing("SWEEP_EVERY_S", 60)
 SWEEP_LIMIT = timing("SWEEP_LIMIT", 50)
+# What the workers' watchdogs hand out by the clock, once for all of them together.
+PERIODIC_TASKS = {"payments.tasks.sweep": SWEEP_EVERY_S}
 
 # A notice is born due this far ahead, so that a crash between storing and
 # processing heals; a broken one backs off and is then parked.

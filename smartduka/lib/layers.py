@@ -118,7 +118,8 @@ class PostgresChannelLayer(LocalChannelLayer):
                 cursor.execute(sql, values)
         finally:
             # A thread outside any request must give its connection back by itself.
-            connection.close_if_unusable_or_obsolete()
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
 
     async def listen(self, listening: asyncio.Event) -> None:
         """Deliver what is notified to the groups of this process, for ever."""

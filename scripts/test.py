@@ -1,0 +1,115 @@
+"""Run the whole suite: on SQLite, on PostgreSQL with Redis, and in a browser.
+
+`python -m scripts.test [--only PASS]... [--] [pytest arguments]`. What is missing on
+this machine is told; with CI=true it is an error instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scripts import services
+
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+NOTHING_COLLECTED = 5  # pytest's exit status
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run of pytest: its name, its markers, and the services it wants."""
+
+    name: str
+    markers: str
+    wants_postgres: bool = False
+
+
+PASSES = {
+    "sqlite": Pass("SQLite", "not browser and not race"),
+    "fast": Pass("SQLite, fast ones", "not browser and not race and not slow"),
+    "postgres": Pass("PostgreSQL and Redis", "not browser", wants_postgres=True),
+    "race": Pass("races on PostgreSQL", "race", wants_postgres=True),
+    "browser": Pass("browser", "browser"),
+}
+WHOLE_SUITE = ("sqlite", "postgres", "browser")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=PASSES)
+    parser.add_argument("pytest_arguments", nargs="*")
+    options, unknown = parser.parse_known_args()
+    chosen = [PASSES[name] for name in options.only or WHOLE_SUITE]
+    arguments = [*unknown, *options.pytest_arguments]
+    if missing := what_is_missing(chosen):
+        print("Missing here: " + "; ".join(missing) + ".")
+        if IN_CI:
+            print("With CI=true nothing may be missing.")
+            return 1
+    results = [(one.name, *run(one, arguments)) for one in chosen]
+    print()
+    for name, status, seconds in results:
+        print(f"{verdict(status):8} {name} pass, {seconds:.0f} s")
+    return max(status for _, status, _ in results)
+
+
+def what_is_missing(chosen: list[Pass]) -> list[str]:
+    missing = []
+    if any(one.wants_postgres for one in chosen) and not services.redis_binary():
+        missing.append("redis-server (the PostgreSQL pass runs without Redis)")
+    if PASSES["browser"] in chosen and not services.chromium_binary():
+        missing.append("Chromium (the browser pass is left out)")
+    return missing
+
+
+def run(one: Pass, arguments: list[str]) -> tuple[int | None, float]:
+    """Run one pass and return pytest's status, or None when it was left out."""
+    print(f"\n=== {one.name} pass ===", flush=True)
+    started_at = time.monotonic()
+    if one is PASSES["browser"] and not services.chromium_binary():
+        print("Left out: there is no Chromium here.")
+        return 0, 0.0
+    with environment_for(one) as environment:
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-m", one.markers, *arguments],
+            env=environment,
+            check=False,
+        ).returncode
+    if status == NOTHING_COLLECTED and arguments:
+        status = 0  # the files that were asked for have no test for this pass
+    return status, time.monotonic() - started_at
+
+
+@contextlib.contextmanager
+def environment_for(one: Pass) -> Iterator[dict[str, str]]:
+    outside = ("DATABASE_URL", "REDIS_URL", "SMARTDUKA_PROCESS")
+    environment = {k: v for k, v in os.environ.items() if k not in outside}
+    with contextlib.ExitStack() as stack:
+        if one.wants_postgres:
+            environment["DATABASE_URL"] = stack.enter_context(services.postgres())
+            if services.redis_binary():
+                environment["REDIS_URL"] = stack.enter_context(services.redis())
+        if browser := services.chromium_binary():
+            environment["CHROMIUM"] = browser
+        yield environment
+
+
+def verdict(status: int | None) -> str:
+    return "passed" if status == 0 else "FAILED"
+
+
+if __name__ == "__main__":
+    # Services are stopped by `finally`, so an interrupt must arrive as an exception.
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except services.CannotStart as error:
+        sys.exit(f"The tests cannot run: {error}")

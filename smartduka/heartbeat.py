@@ -1,0 +1,80 @@
+"""Signs of life of the tasks' cluster, written where its watchdog can see them.
+
+Django-Q2's cluster can hang as a whole and say nothing: when a waiting worker is
+killed, the queue's lock dies with it. So life is proved by work: whichever worker
+process finishes a task notes the time, and the watchdog hands out a small task when
+nothing else is going on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django_q.signals import post_execute_in_worker
+
+from smartduka.lib import later
+from smartduka.models import Heartbeat
+
+
+# The watchdog puts its cluster's name here; every process of the cluster inherits it.
+WORKER_VARIABLE = "SMARTDUKA_WORKER"
+BEAT_TASK = "smartduka.heartbeat.beat"
+
+_noted_at = 0.0
+
+
+def beat() -> None:
+    """Be the task that only proves that tasks are run."""
+
+
+def note_progress(**_: object) -> None:
+    """Note that this cluster finished a task; at most once per beat and process."""
+    global _noted_at  # one number per process
+    worker = os.environ.get(WORKER_VARIABLE)
+    now = time.monotonic()
+    if worker and now - _noted_at >= settings.WORKER_BEAT_EVERY_S / 2:
+        _noted_at = now
+        set_beaten(worker, timezone.now())
+
+
+def connect() -> None:
+    post_execute_in_worker.connect(note_progress, dispatch_uid="note_progress")
+
+
+def set_beaten(name: str, moment: datetime) -> None:
+    """Write the row, in one statement."""
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, beaten_at=moment)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["beaten_at"],
+    )
+
+
+def last_beat(name: str) -> datetime | None:
+    return (
+        Heartbeat.objects.filter(name=name).values_list("beaten_at", flat=True).first()
+    )
+
+
+def hand_out_if_due(path: str, *, every_s: float) -> bool:
+    """Enqueue the task unless another worker did within the time; say whether.
+
+    Claimed by a conditional update, so that any number of workers hand it out once.
+    The claim and the task commit together.
+    """
+    now = timezone.now()
+    row = Heartbeat(name=f"every:{path}", beaten_at=now - timedelta(seconds=every_s))
+    with transaction.atomic():
+        Heartbeat.objects.bulk_create([row], ignore_conflicts=True)
+        claimed = Heartbeat.objects.filter(
+            name=row.name, beaten_at__lte=row.beaten_at
+        ).update(beaten_at=now)
+        if claimed:
+            later.enqueue(path)
+    return bool(claimed)

@@ -1,0 +1,64 @@
+"""Which tests belong to this run, and that none is skipped in silence.
+
+A test that cannot run on this database is left out (deselected), not skipped: the
+other pass runs it. A skip therefore always means that something is missing, and with
+CI=true it fails the run unless its reason is listed here.
+"""
+
+import os
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+
+
+ALLOWED_SKIPS: tuple[str, ...] = ()
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+_skips: list[tuple[str, str]] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]):
+    left_out = set()
+    if settings.ON_POSTGRESQL:
+        left_out.add("sqlite")
+    else:
+        left_out |= {"postgres", "race"}
+    if not settings.REDIS_URL:
+        left_out.add("redis")
+    if "browser" not in (config.option.markexpr or ""):
+        left_out.add("browser")
+    kept, dropped = [], []
+    for item in items:
+        is_out = any(item.get_closest_marker(name) for name in left_out)
+        (dropped if is_out else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_runtest_logreport(report: pytest.TestReport):
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason not in ALLOWED_SKIPS:
+            _skips.append((report.nodeid, reason))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
+    if IN_CI and _skips and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter):
+    if IN_CI and _skips:
+        terminalreporter.section("skips that CI does not allow")
+        for nodeid, reason in _skips:
+            terminalreporter.line(f"{nodeid}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _clean_counters(request: pytest.FixtureRequest):
+    """Counters in Redis outlive a transaction's rollback; those in the database not."""
+    if settings.REDIS_URL and request.node.get_closest_marker("django_db"):
+        cache.clear()
