@@ -79,7 +79,7 @@ class Journal:
                     status=status,
                     answer_body=_readable(answer_body),
                     took_ms=round(took_s * 1000),
-                    note=note,
+                    note=redact(note),
                 )
             )
 

@@ -133,7 +133,7 @@ def _seen(number: str) -> dict[str, Any]:
     return {
         "number": number,
         "shown": state["shown"],
-        "balance": state["balance"],
+        "balanceShown": state["balanceShown"],
         "is_asked": state["prompt"] is not None,
     }
 

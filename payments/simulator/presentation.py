@@ -70,6 +70,7 @@ def phone(number: str) -> dict[str, Any]:
         "phone": number,
         "shown": msisdn.local_form(number),
         "balance": phone.balance,
+        "balanceShown": f"{phone.balance:,}",
         "time": f"{now:%H:%M}",
         "day": f"{now:%A}, {now.day} {now:%B}",
         "prompt": _dialog(asked) if asked else None,

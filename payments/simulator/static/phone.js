@@ -8,7 +8,6 @@ const dialog = document.getElementById("dialog");
 const pin = document.getElementById("pin");
 const trouble = document.getElementById("trouble");
 const keys = document.querySelectorAll("[data-key]");
-const amounts = new Intl.NumberFormat("en-KE");
 
 let shownPrompt = null;
 let shownMessages = null;
@@ -58,7 +57,7 @@ function show(state) {
   setText("clock", state.time);
   setText("big-clock", state.time);
   setText("day", state.day);
-  setText("balance", amounts.format(state.balance));
+  setText("balance", state.balanceShown);
   showMessages(state.messages);
   showPrompt(state.prompt);
 }

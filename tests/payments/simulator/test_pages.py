@@ -186,6 +186,16 @@ def test_log_shows_both_ways_newest_first_without_secrets(
     assert checkout_id in text
 
 
+def test_log_cuts_the_address_out_of_an_error_too(simulator, merchant):
+    secret = "8c1f0e5b2a7d4c3e9f60718293a4b5c6"
+    checkout_id = merchant.pushed(CallBackURL=f"http://127.0.0.1:9/hooks/{secret}")
+    simulator.answer(checkout_id, "cancel")
+    simulator.wait_for_callbacks(checkout_id)
+    wait_until(lambda: "ConnectionError" in page(simulator, "/log").text)
+
+    assert secret not in page(simulator, "/log").text
+
+
 def test_log_page_asks_only_for_what_is_new(simulator, merchant):
     merchant.pushed()
     newest = simulator.get("journal")["journal"][0]["number"]
