@@ -1,0 +1,126 @@
+"""The only writer of `Order.status`, and of the money facts beside it.
+
+Callers lock the order first (law 12); these functions look again, write, and
+record the event. They never refuse money: they answer what the sale took.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+
+from orders.enums import OrderStatus
+from orders.models import Order, OrderEvent
+from shops import stock
+from smartduka.lib import clock
+from smartduka.lib.errors import DomainError
+
+
+class OrderNotOpen(DomainError):
+    """The order is paid, cancelled or refunded."""
+
+    code = "ORDER_NOT_OPEN"
+    message = "This sale is closed already."
+    http_status = 409
+
+
+class OrderHasMoney(DomainError):
+    """Money lies on the order, so it cannot simply be cancelled."""
+
+    code = "ORDER_HAS_MONEY"
+    message = "Money was already paid for this sale, so it cannot be cancelled."
+    http_status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an order made of money that arrived, in KES; the two add up to it."""
+
+    to_sale: Decimal
+    surplus: Decimal
+    became_paid: bool = False
+
+
+def locked(order_id: uuid.UUID | str) -> Order:
+    """Return the order under its lock. Call inside a transaction."""
+    assert connection.in_atomic_block, "call inside a transaction"
+    return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def require_open(order: Order) -> None:
+    """Raise OrderNotOpen, in words that fit, unless the order is open."""
+    if order.status == OrderStatus.PAID:
+        raise OrderNotOpen("This sale is paid already.")
+    if order.status == OrderStatus.CANCELLED:
+        raise OrderNotOpen("This sale was cancelled. Start a new one.")
+    if order.status != OrderStatus.OPEN:
+        raise OrderNotOpen
+
+
+def freeze(order: Order) -> None:
+    """Fix the lines, because a payment is begun for them. Needs the order's lock."""
+    if order.frozen_at is None:
+        order.frozen_at = clock.now()
+        order.save(update_fields=["frozen_at"])
+
+
+def take_payment(order: Order, amount: Decimal, *, actor: Any) -> Taken:
+    """Let the order take what it needs of money that arrived; close it if full.
+
+    Needs the order's lock; locks the products when the sale becomes paid. An
+    order that is not open takes nothing, and what is not needed is surplus.
+    Stock may go below zero: the order is flagged, the sale stands.
+    """
+    taken = _share(order, amount)
+    order.paid += taken.to_sale
+    order.surplus += taken.surplus
+    if taken.became_paid:
+        _close(order, actor)
+    order.save(update_fields=["paid", "surplus", "status", "paid_at", "stock_short"])
+    return taken
+
+
+def cancel(order_id: uuid.UUID | str, *, actor: Any) -> Order:
+    """Cancel an open order without money on it; return it.
+
+    Opens a transaction, locks the order. Cancelling twice is one cancelling.
+    Raises OrderHasMoney. A prompt may still be undecided: if it is paid later,
+    the money becomes surplus and a person decides.
+    """
+    with transaction.atomic(durable=True):
+        order = locked(order_id)
+        if order.paid > 0 or order.status == OrderStatus.REFUNDED:
+            raise OrderHasMoney
+        if order.status == OrderStatus.OPEN:
+            order.cancelled_at = clock.now()
+            _move(order, OrderStatus.CANCELLED, actor=actor)
+            order.save(update_fields=["status", "cancelled_at"])
+    return order
+
+
+def _share(order: Order, amount: Decimal) -> Taken:
+    to_sale = min(order.balance, amount)
+    return Taken(
+        to_sale=to_sale,
+        surplus=amount - to_sale,
+        became_paid=to_sale > 0 and to_sale == order.balance,
+    )
+
+
+def _close(order: Order, actor: Any) -> None:
+    quantities = dict(order.lines.values_list("product_id", "quantity"))
+    below_zero = stock.deduct(quantities, reference=order.stock_reference, actor=actor)
+    order.stock_short = bool(below_zero)
+    order.paid_at = clock.now()
+    _move(order, OrderStatus.PAID, actor=actor)
+
+
+def _move(order: Order, new: OrderStatus, *, actor: Any) -> None:
+    old, order.status = order.status, new
+    OrderEvent.objects.create(
+        order=order, old=old, new=new, actor=actor, created_at=clock.now()
+    )

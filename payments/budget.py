@@ -1,0 +1,54 @@
+"""How often an account may be asked: M-Pesa blocks those who ask too much.
+
+Questions per account and minute; most of them are kept for payments under five
+minutes old, for whom a customer stands waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.conf import settings
+from django.core.cache import cache
+from django_ratelimit.core import get_usage
+from redis.exceptions import RedisError
+
+
+logger = logging.getLogger(__name__)
+
+
+def take(account_id: object, *, young: bool) -> bool:
+    """Take one question from the account's budget; False when it is spent."""
+    total = settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE
+    if not young and not _counted(
+        "ask-old", account_id, max(1, int(total * settings.QUESTIONS_OLD_SHARE))
+    ):
+        return False
+    return _counted("ask", account_id, total)
+
+
+def _counted(group: str, account_id: object, limit: int) -> bool:
+    usage = usage_of(group, str(account_id), f"{limit}/m")
+    return usage is None or not usage["should_limit"]
+
+
+def usage_of(group: str, key: str, rate: str) -> dict[str, int] | None:
+    """Count one use and return django-ratelimit's account of it.
+
+    None when the counters cannot be reached: a limit that cannot be counted does
+    not stop a sale.
+    """
+    try:
+        usage: dict[str, int] | None = get_usage(
+            None, group=group, key=lambda _group, _request: key, rate=rate,
+            increment=True,
+        )  # fmt: skip
+    except (RedisError, OSError):
+        logger.warning("the counters of %s cannot be reached", group)
+        return None
+    return usage
+
+
+def use_once(key: str, lifetime_s: int) -> bool:
+    """Say whether this key is used for the first time in its lifetime."""
+    return bool(cache.add(f"once:{key}", 1, lifetime_s))

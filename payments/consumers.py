@@ -1,0 +1,188 @@
+"""Sockets: who may listen, the first state, then what happens, as it happens.
+
+A socket changes nothing. Membership is checked again each minute. Where the channel
+layer does not reach other processes, the socket looks at the database itself while
+something is undecided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+
+from payments import queries, tickets
+from payments.models import Payment
+from payments.states import payment_state
+from shops import tenancy
+from smartduka.lib import realtime
+from smartduka.lib.errors import DomainError, NotFound
+
+
+logger = logging.getLogger(__name__)
+
+NOT_SIGNED_IN, NOT_ALLOWED, UNKNOWN = 4401, 4403, 4404
+
+
+class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyped base
+    """What both sockets share; subclasses say what they look at."""
+
+    async def connect(self) -> None:
+        """Accept, then say who may not listen by a close code."""
+        self.seen: dict[str, dict[str, Any]] = {}
+        self.group = ""
+        self.watcher: asyncio.Task[None] | None = None
+        await self.accept()
+        self.user = await self._who()
+        if self.user is None:
+            await self.close(NOT_SIGNED_IN)
+            return
+        try:
+            group = await database_sync_to_async(self.find)()
+        except DomainError as error:
+            missing = isinstance(error, (NotFound, tenancy.ShopRequired))
+            await self.close(UNKNOWN if missing else NOT_ALLOWED)
+            return
+        await self.channel_layer.group_add(group, self.channel_name)
+        self.group = group
+        await self.send_first(await self._look())
+        self.watcher = asyncio.create_task(self._watch())
+
+    async def disconnect(self, code: int) -> None:
+        """Leave."""
+        if self.watcher is not None:
+            self.watcher.cancel()
+        if self.group:
+            await self.channel_layer.group_discard(self.group, self.channel_name)
+
+    async def receive(self, *args: Any, **kwargs: Any) -> None:
+        """Ignore what is sent to us: there is nothing to ask for."""
+
+    async def payment_message(self, event: dict[str, Any]) -> None:
+        """Forward what happened."""
+        message = event["data"]
+        state = message["payment"]
+        if self.seen.get(state["transactionId"]) != state:
+            self.seen[state["transactionId"]] = state
+            await self.send_json(message)
+
+    async def payment_look(self, event: dict[str, Any]) -> None:
+        """Messages may have been missed: tell what differs from what was told."""
+        await self._tell_changes()
+
+    def find(self) -> str:
+        """Return the group to listen to. Raises DomainError. Synchronous."""
+        raise NotImplementedError
+
+    def look(self) -> list[Payment]:
+        """Return the payments to show now, and those shown before. Synchronous."""
+        raise NotImplementedError
+
+    async def send_first(self, states: list[dict[str, Any]]) -> None:
+        """Send the first message."""
+        raise NotImplementedError
+
+    async def _who(self) -> Any:
+        given = parse_qs(self.scope["query_string"].decode("latin-1"))
+        if ticket := given.get("ticket", [""])[0]:
+            return await database_sync_to_async(tickets.redeem)(ticket)
+        user = self.scope.get("user")
+        return user if user is not None and user.is_authenticated else None
+
+    async def _look(self) -> list[dict[str, Any]]:
+        states: list[dict[str, Any]] = await database_sync_to_async(
+            lambda: [payment_state(payment) for payment in self.look()]
+        )()
+        self.seen |= {state["transactionId"]: state for state in states}
+        return states
+
+    async def _tell_changes(self) -> None:
+        before = dict(self.seen)
+        for state in await self._look():
+            old = before.get(state["transactionId"])
+            if old != state:
+                moved = old is None or old["status"] != state["status"]
+                event = f"payment.{state['status'] if moved else 'updated'}"
+                await self.send_json({"event": event, "payment": state})
+
+    async def _watch(self) -> None:
+        """Look at the database where needed; close when membership ends."""
+        loop = asyncio.get_running_loop()
+        checked_at = loop.time()
+        while True:
+            pause_s = min(settings.SOCKET_LOOK_S, settings.MEMBERSHIP_RECHECK_S)
+            await asyncio.sleep(pause_s)
+            try:
+                if loop.time() - checked_at >= settings.MEMBERSHIP_RECHECK_S:
+                    checked_at = loop.time()
+                    await database_sync_to_async(self.require_membership)()
+                if self._must_look():
+                    await self._tell_changes()
+            except DomainError:
+                await self.close(NOT_ALLOWED)
+                return
+            except Exception:
+                logger.exception("a socket could not look")
+
+    def require_membership(self) -> None:
+        """Raise DomainError once the person may not listen any more."""
+        self.user.refresh_from_db(fields=["is_active"])
+        if not self.user.is_active:
+            raise tenancy.NotAMember
+        self.find()
+
+    def _must_look(self) -> bool:
+        return not settings.CHANNEL_LAYER_CROSSES_PROCESSES
+
+
+class PaymentSocket(PaymentsSocket):
+    """One payment."""
+
+    def find(self) -> str:
+        """The payment's group, if it is of a shop of this person."""
+        payment_id = self.scope["url_route"]["kwargs"]["payment_id"]
+        found = Payment.objects.filter(pk=payment_id).select_related("shop").first()
+        if found is None:
+            raise NotFound
+        tenancy.access(self.user, str(found.shop_id))
+        self.shop, self.payment_id = found.shop, found.pk
+        return realtime.payment_group(found.pk)
+
+    def look(self) -> list[Payment]:
+        """The payment."""
+        return [queries.payment_for(self.shop, self.payment_id)]
+
+    async def send_first(self, states: list[dict[str, Any]]) -> None:
+        """The payment's state."""
+        await self.send_json({"event": "payment.state", "payment": states[0]})
+
+
+class ShopSocket(PaymentsSocket):
+    """All that happens in one shop."""
+
+    def find(self) -> str:
+        """The shop's group, if it is a shop of this person."""
+        given = parse_qs(self.scope["query_string"].decode("latin-1"))
+        shop_id = given.get("shop", [""])[0]
+        self.shop = tenancy.access(self.user, shop_id or None).shop
+        return realtime.shop_group(self.shop.pk)
+
+    def look(self) -> list[Payment]:
+        """What is undecided, and what was when we last looked."""
+        undecided = list(queries.undecided_of(self.shop)[:200])
+        known = {str(payment.pk) for payment in undecided}
+        told = [
+            key
+            for key, state in self.seen.items()
+            if state["undecided"] and key not in known
+        ]
+        return undecided + list(queries.payments_of(self.shop).filter(pk__in=told))
+
+    async def send_first(self, states: list[dict[str, Any]]) -> None:
+        """All that is undecided."""
+        await self.send_json({"event": "shop.state", "undecided": states})

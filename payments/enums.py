@@ -1,0 +1,103 @@
+"""Words of the payments app, as stored, and which status may follow which."""
+
+from __future__ import annotations
+
+from enum import nonmember
+
+from django.db import models
+
+
+class Method(models.TextChoices):
+    """How one attempt asks for its money."""
+
+    MPESA_STK = "mpesa_stk", "M-Pesa"
+    CASH = "cash", "Cash"
+
+
+class AccountType(models.TextChoices):
+    """What the customer pays into."""
+
+    PAYBILL = "paybill", "Paybill"
+    TILL = "till", "Till (Buy Goods)"
+
+
+class PaymentStatus(models.TextChoices):
+    """Where an attempt stands. The moves are law: see docs/payments.md."""
+
+    CREATED = "created", "Being sent"
+    PENDING = "pending", "Waiting for the customer"
+    COMPLETED = "completed", "Paid"
+    FAILED = "failed", "Not paid"
+    EXPIRED = "expired", "Nobody told us"
+    CANCELLED = "cancelled", "Stopped waiting"
+    REVERSED = "reversed", "Sent back"
+
+    OPEN = nonmember(frozenset({"created", "pending"}))
+    MOVES = nonmember(
+        {
+            "created": frozenset(
+                {"pending", "completed", "failed", "expired", "cancelled"}
+            ),
+            "pending": frozenset({"completed", "failed", "expired", "cancelled"}),
+            # Proof of money beats whatever we believed before it.
+            "failed": frozenset({"completed"}),
+            "expired": frozenset({"completed"}),
+            "cancelled": frozenset({"completed"}),
+            "completed": frozenset({"reversed"}),
+            "reversed": frozenset(),
+        }
+    )
+
+
+class FailureReason(models.TextChoices):
+    """Why an attempt was not paid: our words, not M-Pesa's."""
+
+    CANCELLED_ON_PHONE = "cancelled_on_phone", "Cancelled on the phone"
+    INSUFFICIENT_FUNDS = "insufficient_funds", "Not enough money"
+    WRONG_PIN = "wrong_pin", "Wrong PIN"
+    PIN_LOCKED = "pin_locked", "M-Pesa PIN locked"
+    PHONE_UNREACHABLE = "phone_unreachable", "Phone not reached"
+    PROMPT_EXPIRED = "prompt_expired", "Prompt ran out"
+    AMOUNT_LIMIT = "amount_limit", "Amount limit of M-Pesa"
+    CUSTOMER_LIMIT = "customer_limit", "Customer's M-Pesa limit"
+    CUSTOMER_ACCOUNT = "customer_account", "Customer's M-Pesa account"
+    SHOP_ACCOUNT = "shop_account", "Shop's M-Pesa account"
+    TOO_SOON = "too_soon", "Too soon after another prompt"
+    MPESA_BUSY = "mpesa_busy", "M-Pesa busy"
+    MPESA_UNREACHABLE = "mpesa_unreachable", "M-Pesa not reached"
+    PROMPT_NOT_SENT = "prompt_not_sent", "Prompt could not be sent"
+    OTHER = "other", "Other"
+
+
+class Source(models.TextChoices):
+    """Through which road a fact about a payment reached us."""
+
+    PERSON = "person", "A person"
+    PUSH = "push", "Answer to the push"
+    CALLBACK = "callback", "M-Pesa's callback"
+    QUERY = "query", "Answer to our question"
+    CLOCK = "clock", "Our clock"
+    DRAWER = "drawer", "Cash drawer"
+
+
+class Verdict(models.TextChoices):
+    """What became of a notice."""
+
+    NEW = "new", "Not looked at yet"
+    APPLIED = "applied", "Applied"
+    DUPLICATE = "duplicate", "Said nothing new"
+    UNCERTAIN = "uncertain", "Uncertain code, M-Pesa is asked"
+    UNVERIFIED = "unverified", "Does not fit, M-Pesa is asked"
+    CONTRADICTION = "contradiction", "Contradicts what we know"
+    MALFORMED = "malformed", "Not understood"
+    UNTOKENED = "untokened", "Came without a token"
+    REJECTED = "rejected", "Bad token"
+    ORPHAN = "orphan", "Payment unknown"
+    PARKED = "parked", "Parked, a person must look"
+
+
+class AllocationKind(models.TextChoices):
+    """What a portion of a collection is for."""
+
+    SALE = "sale", "Sale"
+    SURPLUS = "surplus", "Surplus"

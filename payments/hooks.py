@@ -1,0 +1,104 @@
+"""Where Daraja calls back. Nothing else is exempt from CSRF.
+
+A bad token costs no lookup and learns nothing. With a good one the body is stored
+first; if that fails the answer is 503, and from then on it is 200 whatever happens,
+for nobody but us would try again (law 3).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import RawPostDataException, UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+
+from payments import hook_tokens, inbox
+from smartduka.lib import net
+from smartduka.lib.api import UNAVAILABLE, error_body
+
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+
+
+@csrf_exempt
+def stk(request: HttpRequest, token: str) -> HttpResponse:
+    """Take an STK callback for the payment that the token names."""
+    if request.method != "POST":
+        return _wrong_verb()
+    nonce_hash = hook_tokens.verify(token)
+    if nonce_hash is None:
+        return _reject(request)
+    try:
+        stored = inbox.store_for_payment(nonce_hash, _raw(request))
+    except (DatabaseError, InterfaceError):
+        logger.exception("a callback could not be stored")
+        return _unavailable()
+    if stored.is_new:
+        inbox.process_now(stored.notice_id)
+    return JsonResponse(ACCEPTED)
+
+
+@csrf_exempt
+def untokened(request: HttpRequest) -> HttpResponse:
+    """Take a callback at the old path: it proves nothing, M-Pesa is asked."""
+    if request.method != "POST":
+        return _wrong_verb()
+    raw = _raw(request)
+    try:
+        inbox.store_untokened(raw)
+    except (DatabaseError, InterfaceError):
+        logger.exception("a callback without token could not be stored")
+        return _unavailable()
+    try:
+        inbox.ask_about_untokened(raw.body)
+    except Exception:
+        logger.exception("a callback without token could not be looked at")
+    return JsonResponse(ACCEPTED)
+
+
+def _reject(request: HttpRequest) -> HttpResponse:
+    try:
+        inbox.count_rejected(_raw(request))
+    except (DatabaseError, InterfaceError):
+        logger.warning("a rejected callback could not be counted")
+    body = error_body("MPESA_007", "This address is not valid.")
+    return JsonResponse(body, status=403)
+
+
+def _raw(request: HttpRequest) -> inbox.Raw:
+    """Read at most the limit; a body that breaks off is what came of it."""
+    limit = settings.NOTICE_BODY_LIMIT
+    try:
+        body = request.read(limit + 1)
+    except (UnreadablePostError, RawPostDataException, OSError):
+        body = b""
+    address = net.client_address(request)
+    return inbox.Raw(
+        body=body[:limit],
+        is_cut=len(body) > limit,
+        address=address,
+        address_is_listed=_is_listed(address),
+    )
+
+
+def _is_listed(address: str) -> bool:
+    if settings.MPESA_CALLBACK_IP_MODE == "off":
+        return True
+    listed = net.is_listed(address, settings.MPESA_CALLBACK_IPS)
+    if not listed:
+        logger.warning("a callback came from the unlisted address %s", address)
+    return listed
+
+
+def _wrong_verb() -> HttpResponse:
+    body = error_body("INVALID_REQUEST", "This address takes POST only.")
+    return JsonResponse(body, status=405, headers={"Allow": "POST"})
+
+
+def _unavailable() -> HttpResponse:
+    return JsonResponse(error_body("UNAVAILABLE", UNAVAILABLE), status=503)

@@ -1,0 +1,361 @@
+"""Notices: stored before they are believed, then judged, never forgotten (law 3).
+
+Storing is one committed statement; a notice is born due. Processing clears that in
+the same transaction that applies the notice, so a crash in between leaves it due
+and the sweep finds it. A notice that breaks its processing backs off, and is parked
+where a person sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from orders.models import Order
+from payments import notices, schedule, settlement
+from payments.enums import Source, Verdict
+from payments.gateways import result_codes
+from payments.models import Notice, Payment
+from payments.settlement import Outcome
+from smartduka.lib import clock, later
+from smartduka.lib.transactions import hasty_transaction, repeated
+
+
+logger = logging.getLogger(__name__)
+
+NOTICE_TASK = "payments.tasks.process_notice"
+STK, UNTOKENED, REJECTED, ORPHAN = "stk", "untokened", "rejected", "orphan"
+
+VERDICTS = {
+    Outcome.COMPLETED: Verdict.APPLIED,
+    Outcome.FILLED: Verdict.APPLIED,
+    Outcome.ADDED: Verdict.APPLIED,
+    Outcome.CONFIRMED: Verdict.APPLIED,
+    Outcome.FAILED: Verdict.APPLIED,
+    Outcome.DECIDED: Verdict.APPLIED,
+    Outcome.UNCERTAIN: Verdict.UNCERTAIN,
+    Outcome.DUPLICATE: Verdict.DUPLICATE,
+    Outcome.CONTRADICTION: Verdict.CONTRADICTION,
+    Outcome.RECEIPT_TAKEN: Verdict.UNVERIFIED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The row of a notice; `is_new` unless the same bytes were there already."""
+
+    notice_id: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A message as it came: at most the body limit's bytes, and from where."""
+
+    body: bytes
+    is_cut: bool
+    address: str
+    address_is_listed: bool
+
+
+def store_for_payment(nonce_hash: str, raw: Raw) -> Stored:
+    """Commit a notice that came with a good token; born due.
+
+    The same bytes for the same payment are counted, not stored again. A token
+    that we signed but whose payment is unknown makes an orphan: kept for a person.
+    Raises DatabaseError when it could not be stored: the caller answers 503.
+    """
+    payment_id = (
+        Payment.objects.filter(token_hash=nonce_hash)
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if payment_id is None:
+        return _insert(ORPHAN, None, raw, Verdict.ORPHAN, next_try_at=None)
+    first_try = clock.now() + clock.seconds(settings.NOTICE_FIRST_TRY_S)
+    return _insert(STK, payment_id, raw, Verdict.NEW, next_try_at=first_try)
+
+
+def store_untokened(raw: Raw) -> Stored | None:
+    """Commit a notice without a token, once per body; None when there are enough."""
+    return _insert_capped(UNTOKENED, raw, Verdict.UNTOKENED)
+
+
+def count_rejected(raw: Raw) -> None:
+    """Count a message with a bad token: once per body, a capped sample."""
+    _insert_capped(REJECTED, raw, Verdict.REJECTED)
+
+
+@repeated
+def process(notice_id: int) -> Verdict:
+    """Judge a stored notice and apply what it proves; return its verdict.
+
+    Opens a transaction; locks order, payment, then what settlement locks, waiting
+    at most NOTICE_PROCESS_LIMIT_S for a lock. Processing twice changes nothing.
+    Raises whatever breaks it; the notice is due again then.
+    """
+    with hasty_transaction(settings.NOTICE_PROCESS_LIMIT_S):
+        notice = Notice.objects.get(pk=notice_id)
+        if notice.payment_id is None:
+            return Verdict(notice.verdict)
+        order, payment = settlement.locked(notice.payment_id)
+        # Looked at again under the lock: a twin may have been faster.
+        notice.refresh_from_db()
+        if notice.processed_at is not None:
+            return Verdict(notice.verdict)
+        verdict = _judge(notice, order, payment)
+        Notice.objects.filter(pk=notice_id).update(
+            verdict=verdict, processed_at=clock.now(), next_try_at=None, error=""
+        )
+    return verdict
+
+
+def attempt(notice_id: int) -> Verdict | None:
+    """Process a notice, and if that breaks let it wait its turn; None then.
+
+    The attempt is counted and the next one set before it is made, so one that
+    kills its process is not tried for ever.
+    """
+    if not _count_attempt(notice_id):
+        return None
+    try:
+        return process(notice_id)
+    except Exception as error:
+        logger.exception("notice %s could not be processed", notice_id)
+        _remember(notice_id, error)
+        return None
+
+
+def process_now(notice_id: int) -> Verdict | None:
+    """Process a notice in the request that brought it; None if it must wait.
+
+    It was born due, so nothing needs counting before this first try; one that
+    broke here is due again after the first back-off.
+    """
+    try:
+        return process(notice_id)
+    except Exception as error:
+        logger.exception("notice %s must wait", notice_id)
+        _remember(notice_id, error)
+        _try_soon(notice_id)
+        return None
+
+
+def due(limit: int, now: datetime | None = None) -> list[int]:
+    """The notices whose next try is due, the longest waiting first."""
+    rows = Notice.objects.filter(next_try_at__lte=now or clock.now())
+    return list(rows.order_by("next_try_at").values_list("pk", flat=True)[:limit])
+
+
+def process_again(notice_id: int) -> Verdict | None:
+    """Process a parked or broken notice once more, because a person asked for it."""
+    Notice.objects.filter(pk=notice_id, payment__isnull=False).update(
+        processed_at=None, next_try_at=clock.now(), attempts=0, verdict=Verdict.NEW
+    )
+    return attempt(notice_id)
+
+
+def ask_about_untokened(body: bytes) -> None:
+    """Bring forward the question of a known undecided payment that a body names."""
+    try:
+        result = notices.parse_stk(body)
+    except notices.Malformed:
+        return
+    payment_id = (
+        Payment.objects.filter(
+            checkout_request_id=result.checkout_request_id, decided_at__isnull=True
+        )
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if payment_id is None:
+        return
+    with hasty_transaction(settings.NOTICE_PROCESS_LIMIT_S):
+        _, payment = settlement.locked(payment_id)
+        schedule.bring_forward(payment)
+
+
+def _judge(notice: Notice, order: Order, payment: Payment) -> Verdict:
+    try:
+        result = notices.parse_stk(bytes(notice.body))
+    except notices.Malformed as malformed:
+        logger.warning("notice %s malformed: %s", notice.pk, malformed)
+        schedule.bring_forward(payment)
+        return Verdict.MALFORMED
+    doubt = _doubt(notice, payment, result)
+    if doubt:
+        logger.warning("notice %s unverified: %s", notice.pk, doubt)
+        schedule.bring_forward(payment)
+        return Verdict.UNVERIFIED
+    settlement.learn_ids(
+        payment, result.merchant_request_id, result.checkout_request_id
+    )
+    outcome = _apply(notice, order, payment, result)
+    if outcome in (Outcome.UNCERTAIN, Outcome.RECEIPT_TAKEN):
+        schedule.bring_forward(payment)
+    return VERDICTS[outcome]
+
+
+def _doubt(notice: Notice, payment: Payment, result: notices.StkResult) -> str:
+    """Why a well-formed claim is no proof for this payment; "" if it is."""
+    if settings.MPESA_CALLBACK_IP_MODE == "enforce" and not notice.address_is_listed:
+        return "address not listed"
+    ours, theirs = payment.checkout_request_id, result.checkout_request_id
+    if ours is not None and ours != theirs:
+        return "another CheckoutRequestID"
+    merchant = payment.merchant_request_id
+    if merchant and result.merchant_request_id not in ("", merchant):
+        return "another MerchantRequestID"
+    if ours is None and _is_anothers(payment, theirs):
+        return "another payment's CheckoutRequestID"
+    if result.is_success and result.amount != payment.amount:
+        return "another amount"
+    if result.is_success and result.receipt is None:
+        return "no receipt"
+    return ""
+
+
+def _is_anothers(payment: Payment, checkout_request_id: str) -> bool:
+    return (
+        Payment.objects.filter(checkout_request_id=checkout_request_id)
+        .exclude(pk=payment.pk)
+        .exists()
+    )
+
+
+def _apply(
+    notice: Notice, order: Order, payment: Payment, result: notices.StkResult
+) -> Outcome:
+    if result.is_success:
+        proof = settlement.Proof(
+            source=Source.CALLBACK,
+            receipt=result.receipt,
+            phone=result.phone,
+            paid_at=result.paid_at,
+            description=result.description,
+            notice_id=notice.pk,
+        )
+        return settlement.record_success(order, payment, proof)
+    judged = result_codes.judge(result.code).callback
+    record: Any = settlement.record_failure
+    if judged in (result_codes.Class.UNCERTAIN, result_codes.Class.PENDING):
+        record = settlement.record_uncertainty
+        settlement.accept(order, payment, Source.CALLBACK)
+    outcome: Outcome = record(
+        order,
+        payment,
+        result.code,
+        source=Source.CALLBACK,
+        description=result.description,
+        notice_id=notice.pk,
+    )
+    return outcome
+
+
+def _insert(
+    kind: str,
+    payment_id: uuid.UUID | None,
+    raw: Raw,
+    verdict: Verdict,
+    *,
+    next_try_at: datetime | None,
+) -> Stored:
+    """Insert a notice, or count one more copy: one statement, its own commit."""
+    row = Notice(
+        kind=kind,
+        payment_id=payment_id,
+        body=raw.body,
+        body_hash=hashlib.sha256(raw.body).hexdigest(),
+        is_cut=raw.is_cut,
+        address=raw.address or None,
+        address_is_listed=raw.address_is_listed,
+        verdict=verdict,
+        received_at=clock.now(),
+        next_try_at=next_try_at,
+    )
+    fields = [field for field in Notice._meta.concrete_fields if not field.primary_key]
+    target = (
+        "(kind, body_hash) WHERE payment_id IS NULL"
+        if payment_id is None
+        else "(payment_id, body_hash) WHERE payment_id IS NOT NULL"
+    )
+    quote = connection.ops.quote_name
+    table = quote(Notice._meta.db_table)
+    columns = ", ".join(quote(field.column) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    values = [
+        field.get_db_prep_save(getattr(row, field.attname), connection)
+        for field in fields
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 -- names of our own model, values as parameters
+            f" ON CONFLICT {target} DO UPDATE SET copies = {table}.copies + 1"
+            " RETURNING id, copies",
+            values,
+        )
+        notice_id, copies = cursor.fetchone()
+    return Stored(notice_id=notice_id, is_new=copies == 1)
+
+
+def _insert_capped(kind: str, raw: Raw, verdict: Verdict) -> Stored | None:
+    body_hash = hashlib.sha256(raw.body).hexdigest()
+    known = Notice.objects.filter(
+        kind=kind, body_hash=body_hash, payment__isnull=True
+    ).exists()
+    if not known:
+        kept = Notice.objects.filter(kind=kind).count()
+        if kept >= settings.REJECTED_NOTICES_KEPT:
+            logger.warning("%s notices: %s kept, one more not", kind, kept)
+            return None
+    return _insert(kind, None, raw, verdict, next_try_at=None)
+
+
+def _count_attempt(notice_id: int) -> bool:
+    """Count an attempt before it is made and set the next; False when not due.
+
+    The last attempt has no next one: the notice is parked if that one fails.
+    """
+    with transaction.atomic(durable=True):
+        notice = Notice.objects.select_for_update(no_key=True).get(pk=notice_id)
+        if notice.next_try_at is None or notice.next_try_at > clock.now():
+            return False
+        notice.attempts += 1
+        backoff = settings.NOTICE_BACKOFF_S
+        if notice.attempts <= len(backoff):
+            wait_s = backoff[notice.attempts - 1]
+            notice.next_try_at = clock.now() + clock.seconds(wait_s)
+            later.enqueue_later(NOTICE_TASK, notice_id, seconds=wait_s)
+        else:
+            notice.next_try_at = None
+            notice.verdict = Verdict.PARKED
+            notice.error = notice.error or "Broke its worker each time it was tried."
+        notice.save(update_fields=["attempts", "next_try_at", "verdict", "error"])
+    return True
+
+
+def _try_soon(notice_id: int) -> None:
+    wait_s = settings.NOTICE_BACKOFF_S[0]
+    try:
+        with transaction.atomic(durable=True):
+            Notice.objects.filter(pk=notice_id, processed_at__isnull=True).update(
+                next_try_at=clock.now() + clock.seconds(wait_s)
+            )
+            later.enqueue_later(NOTICE_TASK, notice_id, seconds=wait_s)
+    except DatabaseError:
+        logger.exception("notice %s waits for the sweep", notice_id)
+
+
+def _remember(notice_id: int, error: Exception) -> None:
+    text = f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
+    try:
+        Notice.objects.filter(pk=notice_id).update(error=text)
+    except DatabaseError:
+        logger.exception("the error of notice %s could not be kept", notice_id)

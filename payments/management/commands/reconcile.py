@@ -1,0 +1,24 @@
+"""One round of asking M-Pesa, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from payments import reconciliation
+
+
+class Command(BaseCommand):
+    """`manage.py reconcile`: one round now, and what it did."""
+
+    help = "Process waiting notices and ask M-Pesa about undecided payments, once."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do one round and print it."""
+        done = reconciliation.sweep_now()
+        self.stdout.write(
+            f"Looked at {done.looked_at} payments: asked about {done.asked},"
+            f" {done.decided} decided, {done.expired} expired;"
+            f" {done.notices} notices processed."
+        )

@@ -1,0 +1,110 @@
+"""Reading a shop's payments. Every one comes with its order, for its state."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from orders.models import Order
+from payments.enums import Method, PaymentStatus
+from payments.models import Payment
+from shops.models import Shop
+from smartduka.lib.errors import NotFound
+
+
+UNKNOWN = "This payment does not exist in your shop."
+
+
+def payments_of(shop: Shop) -> QuerySet[Payment]:
+    """The shop's payments, newest first."""
+    return (
+        Payment.objects.filter(shop=shop)
+        .select_related("order")
+        .order_by("-created_at", "-id")
+    )
+
+
+def payment_for(shop: Shop, payment_id: object) -> Payment:
+    """The shop's payment of that id. Raises NotFound, also for nonsense."""
+    try:
+        key = uuid.UUID(str(payment_id))
+    except ValueError:
+        raise NotFound(UNKNOWN) from None
+    payment = payments_of(shop).filter(pk=key).first()
+    if payment is None:
+        raise NotFound(UNKNOWN)
+    return payment
+
+
+def mpesa_payment_for(shop: Shop, payment_id: object) -> Payment:
+    """The shop's M-Pesa payment of that id. Raises NotFound."""
+    payment = payment_for(shop, payment_id)
+    if payment.method != Method.MPESA_STK:
+        raise NotFound(UNKNOWN)
+    return payment
+
+
+def undecided_of(shop: Shop) -> QuerySet[Payment]:
+    """The shop's payments without a final answer, newest first."""
+    return payments_of(shop).filter(decided_at__isnull=True)
+
+
+def undecided_of_order(order: Order) -> QuerySet[Payment]:
+    """An order's payments without a final answer, oldest first."""
+    return (
+        Payment.objects.filter(order=order, decided_at__isnull=True)
+        .select_related("order")
+        .order_by("created_at", "id")
+    )
+
+
+def payments_of_order(order: Order) -> QuerySet[Payment]:
+    """An order's payments, oldest first."""
+    return (
+        Payment.objects.filter(order=order)
+        .select_related("order")
+        .order_by("created_at", "id")
+    )
+
+
+def pending_of(shop: Shop) -> QuerySet[Payment]:
+    """The shop's payments that the till still waits for."""
+    return payments_of(shop).filter(status__in=PaymentStatus.OPEN)
+
+
+def failed_of(shop: Shop) -> QuerySet[Payment]:
+    """The shop's failed payments."""
+    return payments_of(shop).filter(status=PaymentStatus.FAILED)
+
+
+def found(
+    payments: QuerySet[Payment],
+    *,
+    status: str = "",
+    since: datetime | None = None,
+    before: datetime | None = None,
+    search: str = "",
+) -> QuerySet[Payment]:
+    """Narrow a list: by status, time of creation, receipt, phone or sale number."""
+    if status:
+        payments = payments.filter(status=status)
+    if since:
+        payments = payments.filter(created_at__gte=since)
+    if before:
+        payments = payments.filter(created_at__lt=before)
+    text = search.replace("\0", "").strip()
+    if text:
+        payments = payments.filter(_matches(text))
+    return payments
+
+
+def _matches(text: str) -> Q:
+    condition = Q(receipt=text.upper()) | Q(reference=text.upper())
+    digits = "".join(character for character in text if character.isdecimal())
+    if digits.isascii() and len(digits) >= 6:
+        condition |= Q(phone__endswith=digits.lstrip("0")[-9:])
+    if digits.isascii() and text.isdecimal() and len(digits) < 10:
+        condition |= Q(order__number=int(digits))
+    return condition

@@ -1,0 +1,23 @@
+"""What the workers run: an id in, one domain call, nothing else.
+
+Delivery is at least once, so each of these may run twice and does its work once.
+"""
+
+from __future__ import annotations
+
+from payments import inbox, questions, reconciliation
+
+
+def ask(payment_id: str) -> None:
+    """Carry out a payment's due question."""
+    questions.attend(payment_id)
+
+
+def process_notice(notice_id: int) -> None:
+    """Try a due notice again."""
+    inbox.attempt(notice_id)
+
+
+def sweep() -> None:
+    """Hand out what was not picked up."""
+    reconciliation.sweep()

@@ -1,0 +1,36 @@
+"""Tickets that open one WebSocket for a program, which has no session."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import signing
+
+from payments import budget
+
+
+SALT = "websocket ticket"
+
+
+def issue(user: Any) -> str:
+    """Return a signed ticket for this person, good once within WS_TICKET_S."""
+    return signing.dumps({"user": user.pk, "nonce": secrets.token_hex(8)}, salt=SALT)
+
+
+def redeem(ticket: str) -> Any:
+    """Return the person of a ticket and spend it; None if it is not good."""
+    try:
+        claims = signing.loads(ticket, salt=SALT, max_age=settings.WS_TICKET_S)
+    except signing.BadSignature:
+        return None
+    if not budget.use_once(f"ws-ticket:{claims['nonce']}", 2 * lifetime_s()):
+        return None
+    return get_user_model().objects.filter(pk=claims["user"], is_active=True).first()
+
+
+def lifetime_s() -> int:
+    """How long a ticket lives, in seconds."""
+    return int(settings.WS_TICKET_S)

@@ -1,0 +1,102 @@
+"""Whose is it? The one place that says which shop a person acts for.
+
+Every page, API call, socket and admin list takes its shop from here, never from
+a body. What belongs to another shop does not exist (NotFound, not Forbidden).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from shops.enums import Role
+from shops.models import Membership, Shop
+from smartduka.lib.errors import DomainError, Forbidden, NotFound
+
+
+class ShopRequired(DomainError):
+    """The person works in several shops and named none."""
+
+    code = "SHOP_REQUIRED"
+    message = "You work in several shops: name one in the header X-Shop."
+
+
+class NotAMember(Forbidden):
+    """The person belongs to no shop."""
+
+    message = "You do not work in any shop yet. Ask the owner to add you."
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One person acting for one shop."""
+
+    user: Any
+    shop: Shop
+    role: str
+
+    @property
+    def may_sell(self) -> bool:
+        """Cashier and up."""
+        return self.role in Role.MAY_SELL
+
+    @property
+    def may_manage(self) -> bool:
+        """Owner or manager."""
+        return self.role in Role.MAY_MANAGE
+
+    def require_seller(self) -> None:
+        """Raise Forbidden unless this person may sell."""
+        if not self.may_sell:
+            raise Forbidden("Only a cashier, manager or owner may do this.")
+
+    def require_manager(self) -> None:
+        """Raise Forbidden unless this person may manage the shop."""
+        if not self.may_manage:
+            raise Forbidden("Only the shop's owner or a manager may do this.")
+
+
+def access(user: Any, shop_id: str | None = None) -> Access:
+    """Return for whom this person acts.
+
+    Without `shop_id` the person's only shop. Raises NotAMember, ShopRequired, or
+    NotFound for a shop that is not theirs. The platform's operator (superuser)
+    may read any shop that is named, with the role of an auditor.
+    """
+    members = list(memberships(user))
+    if shop_id:
+        for member in members:
+            if str(member.shop_id) == shop_id:
+                return Access(user, member.shop, member.role)
+        return _operator(user, shop_id)
+    if len(members) == 1:
+        return Access(user, members[0].shop, members[0].role)
+    if members or user.is_superuser:
+        raise ShopRequired
+    raise NotAMember
+
+
+def memberships(user: Any) -> QuerySet[Membership]:
+    """The person's living memberships in living shops, by shop name."""
+    return (
+        Membership.objects.filter(user=user, is_active=True, shop__is_active=True)
+        .select_related("shop")
+        .order_by("shop__name", "shop_id")
+    )
+
+
+def shops_of(user: Any) -> list[Shop]:
+    """The shops a person sees: the operator all, others their own."""
+    if user.is_superuser:
+        return list(Shop.objects.all())
+    return [member.shop for member in memberships(user)]
+
+
+def _operator(user: Any, shop_id: str) -> Access:
+    if user.is_superuser and shop_id.isascii() and shop_id.isdigit():
+        shop = Shop.objects.filter(pk=min(int(shop_id[:18]), 2**62)).first()
+        if shop is not None:
+            return Access(user, shop, Role.AUDITOR)
+    raise NotFound("This shop does not exist, or it is not yours.")

@@ -1,0 +1,69 @@
+"""What the domain refuses, in the language of the person who reads it.
+
+Errors carry English sentences, which the API shows as they are. Pages translate:
+a fixed sentence by itself, one with figures in it by what its code means.
+"""
+
+from __future__ import annotations
+
+from django.utils.translation import get_language, gettext, gettext_noop
+
+from smartduka.lib.errors import DomainError
+
+
+# Fixed sentences of the layers above and below, named here for the catalog.
+FIXED = (
+    gettext_noop("This request cannot be carried out."),
+    gettext_noop("This does not exist in your shop."),
+    gettext_noop("Your role does not allow this."),
+    gettext_noop("This is not a Kenyan mobile number. Write it like 0712 345 678."),
+    gettext_noop("You work in several shops: name one in the header X-Shop."),
+    gettext_noop("You do not work in any shop yet. Ask the owner to add you."),
+    gettext_noop("Only a cashier, manager or owner may do this."),
+    gettext_noop("Only the shop's owner or a manager may do this."),
+    gettext_noop("This shop does not exist, or it is not yours."),
+    gettext_noop("This product does not exist in your shop."),
+    gettext_noop("This sale does not exist in your shop."),
+    gettext_noop("This payment does not exist in your shop."),
+    gettext_noop("A product of this sale does not exist in your shop."),
+    gettext_noop("A sale needs at least one product, and at least one piece of each."),
+    gettext_noop("This sale comes to less than one shilling."),
+    gettext_noop("This sale is too large. Split it."),
+    gettext_noop("A payment was already begun for this sale. Finish it, or cancel it."),
+    gettext_noop("This sale is closed already."),
+    gettext_noop("This sale is paid already."),
+    gettext_noop("This sale was cancelled. Start a new one."),
+    gettext_noop("Money was already paid for this sale, so it cannot be cancelled."),
+    gettext_noop("Say how many pieces, at least one."),
+    gettext_noop("M-Pesa is not set up for this shop. Take cash, and tell the owner."),
+    gettext_noop("The amount must be at least KES 1."),
+    gettext_noop("This is more cash than a till can take."),
+    gettext_noop("This key was used for another payment already."),
+    gettext_noop("The same payment is being sent right now. Look again in a moment."),
+    gettext_noop("Too many prompts in a short time. Wait a moment, or take cash."),
+    gettext_noop("This payment cannot be tried again. Start a new one."),
+    gettext_noop("The customer may still be paying: this sale was already asked for."),
+    gettext_noop(
+        "An earlier prompt is still undecided. Ask the customer whether it was"
+        " paid; confirm that it was not, to send another."
+    ),
+)
+
+# What a sentence with figures in it comes to.
+BY_CODE = {
+    "OUT_OF_STOCK": gettext_noop("There is not enough in stock for this sale."),
+    "INVALID_REQUEST": gettext_noop("This sale has too many goods. Split it."),
+    "MPESA_003": gettext_noop("This is more than one M-Pesa payment may be. Split it."),
+    "AMOUNT_EXCEEDS_BALANCE": gettext_noop("This is more than the sale still needs."),
+    "MPESA_006": gettext_noop(
+        "This phone was asked a moment ago. Wait a little, or use another phone."
+    ),
+}
+
+
+def sentence(error: DomainError) -> str:
+    """Return what a refusal says, in the language of the page."""
+    said = gettext(error.message)
+    if said == error.message and (get_language() or "en") != "en":
+        return gettext(BY_CODE.get(error.code, error.message))
+    return said
