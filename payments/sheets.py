@@ -1,0 +1,198 @@
+"""What the payment sheet of the till shows: read from the rows, nothing kept.
+
+A sheet is right after a reload and on another device because it is made from the
+order and its payments alone. `sheet_state` says how one payment looks; `sheet_for`
+says what the whole sheet is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import get_language
+
+from orders.enums import OrderStatus
+from orders.models import Order
+from payments.enums import Method, PaymentStatus
+from payments.models import Payment
+from payments.states import can_resend_at, explain, prompt_until
+from smartduka.lib import clock
+from smartduka.lib.errors import DomainError
+from smartduka.lib.money import whole
+
+
+QUICK_NOTES = (50, 100, 200, 500, 1000)  # KES
+MOST_NOTES = 6
+
+
+class SheetState(StrEnum):
+    """How one payment looks to a cashier."""
+
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+    STOPPED = "stopped"
+    PAID = "paid"
+    FAILED = "failed"
+    REVERSED = "reversed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the cashier typed, and what was wrong with it."""
+
+    method: str = Method.MPESA_STK
+    phone: str = ""
+    amount: str = ""
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    error: DomainError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A template of `templates/payments/` and what it says."""
+
+    template: str
+    context: dict[str, Any]
+
+
+def sheet_state(payment: Payment, *, now: datetime) -> SheetState:
+    """Return how a payment looks at this moment. Pure.
+
+    Waiting is only what may still be on the phone. Whatever is undecided after
+    that is unknown, never failed; a final "not paid" is failed under any status.
+    """
+    if payment.status == PaymentStatus.COMPLETED:
+        return SheetState.PAID
+    if payment.status == PaymentStatus.REVERSED:
+        return SheetState.REVERSED
+    if payment.status == PaymentStatus.FAILED or not payment.is_undecided:
+        return SheetState.FAILED
+    if now >= prompt_until(payment):
+        return SheetState.UNKNOWN
+    if payment.status == PaymentStatus.CANCELLED:
+        return SheetState.STOPPED
+    if not payment.is_open or payment.result_code or _answer_is_lost(payment, now):
+        return SheetState.UNKNOWN
+    return SheetState.WAITING
+
+
+def quick_notes(balance: int) -> list[int]:
+    """Return sums that customers hand over for a balance, exact first; KES."""
+    rounded_up = {balance + -balance % note for note in QUICK_NOTES}
+    return [balance, *sorted(rounded_up - {balance})][:MOST_NOTES]
+
+
+def sheet_for(
+    order: Order,
+    payments: Sequence[Payment],
+    *,
+    now: datetime,
+    focus: Payment | None = None,
+    entry: Entry | None = None,
+    error: DomainError | None = None,
+) -> Sheet:
+    """Return the sheet of an order: its end, the payment in focus, or a form.
+
+    `payments` are those of the order, newest first. `entry` asks for a form while
+    the order is open; `error` is told on whatever sheet it is.
+    """
+    name, state = _name(order, focus, entry, now)
+    undecided = [p for p in payments if p.is_undecided and p != focus]
+    done = [p for p in payments if p.status == PaymentStatus.COMPLETED]
+    last_paid = done[0] if done else None
+    context = {
+        "order": order,
+        "state": name,
+        "payment": focus if state is not None else last_paid,
+        "last_paid": last_paid,
+        "done": done,
+        "undecided": undecided,
+        "balance": whole(order.balance),
+        "rest": whole(max(order.balance - _asked_for(payments), Decimal(0))),
+        "surplus": order.surplus,
+        "entry": entry or Entry(),
+        "error": error or (entry.error if entry else None),
+        "now": now,
+        "notes": quick_notes(whole(order.balance)) if name == "cash" else [],
+        "change": change_of(last_paid),
+        "is_frozen": order.frozen_at is not None,
+        "seen": _fingerprint(name, order, payments),
+        **(_about(focus, now) if focus else {}),
+    }
+    return Sheet(f"payments/_{name}.html", context)
+
+
+def change_of(payment: Payment | None) -> int | None:
+    """Return the change given back for a cash payment in KES; None for others."""
+    if payment is None or payment.method != Method.CASH or payment.tendered is None:
+        return None
+    return whole(payment.tendered - payment.amount)
+
+
+def _name(
+    order: Order, focus: Payment | None, entry: Entry | None, now: datetime
+) -> tuple[str, SheetState | None]:
+    if order.status == OrderStatus.PAID:
+        return "paid", None
+    if order.status != OrderStatus.OPEN:
+        return "closed", None
+    if entry is not None or focus is None:
+        return _FORMS[entry.method if entry else Method.MPESA_STK], None
+    state = sheet_state(focus, now=now)
+    if state is SheetState.PAID:
+        return "part", state
+    return str(state), state
+
+
+_FORMS = {Method.MPESA_STK: "mpesa", Method.CASH: "cash", "cancel": "cancel"}
+
+
+def _answer_is_lost(payment: Payment, now: datetime) -> bool:
+    if payment.status != PaymentStatus.CREATED:
+        return False
+    patience = settings.PUSH_CONNECT_TIMEOUT_S + settings.PUSH_READ_TIMEOUT_S + 2
+    return payment.answered_at is not None or (
+        now >= payment.created_at + clock.seconds(patience)
+    )
+
+
+def _asked_for(payments: Sequence[Payment]) -> Decimal:
+    return sum((p.amount for p in payments if p.is_undecided), Decimal(0))
+
+
+def _about(payment: Payment, now: datetime) -> dict[str, Any]:
+    words = explain(payment)
+    language = get_language() or "en"
+    ask_in = _seconds_until(payment.next_ask_at, now)
+    return {
+        "reason": words.reason(language),
+        "remedy": words.remedy(language),
+        "prompt_s": settings.PROMPT_S,
+        "seconds_left": _seconds_until(prompt_until(payment), now),
+        "next_ask_in": ask_in if payment.next_ask_at and payment.is_undecided else None,
+        "resend_in": _seconds_until(can_resend_at(payment), now),
+    }
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> int:
+    if moment is None:
+        return 0
+    return max(-int((now - moment).total_seconds() // 1), 0)
+
+
+def _fingerprint(name: str, order: Order, payments: Sequence[Payment]) -> str:
+    facts = [name, order.status, order.paid, order.surplus]
+    for p in payments:
+        facts += [p.pk, p.status, p.receipt, p.result_code, p.is_undecided]
+        facts.append(p.checkout_request_id)
+        if name == SheetState.UNKNOWN:
+            facts += [p.ask_count, p.next_ask_at]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,223 @@
+// The payment sheet: a dialog that shows what the server says about one sale. It
+// keeps no state of money; it counts seconds down and asks again at the right time.
+import * as tone from "./tone.js";
+import * as server from "./server.js";
+import { bindCash, bindPhone } from "./entry.js";
+
+const GREEN_AT_LEAST_MS = 1500;
+const ASK_AGAIN_MS = 5000;
+const SOONEST_MS = 2000;
+
+const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+const clockText = (seconds) =>
+  `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+
+export class Sheet extends EventTarget {
+  constructor(dialog) {
+    super();
+    this.dialog = dialog;
+    this.panel = dialog.querySelector("#panel");
+    this.announcer = dialog.querySelector("#announcer");
+    this.base = document.body.dataset.panel;
+    this.clocks = [];
+    this.refreshAt = Infinity;
+    this.isLooking = false;
+    this.shown = {};
+    this.greenUntil = 0;
+
+    this.panel.addEventListener("htmx:afterSwap", () => this.arrived());
+    this.panel.addEventListener("htmx:sendError", () => this.tellTrouble("noLink"));
+    this.panel.addEventListener("htmx:timeout", () => this.tellTrouble("noLink"));
+    this.panel.addEventListener("htmx:responseError", () => this.tellTrouble("broken"));
+    this.panel.addEventListener("htmx:beforeRequest", () => this.dropTrouble());
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener("keydown", (event) => this.escape(event));
+    setInterval(() => this.tick(), 250);
+  }
+
+  get root() {
+    return this.panel.firstElementChild;
+  }
+
+  get orderId() {
+    return this.dialog.open ? (this.shown.order ?? null) : null;
+  }
+
+  get state() {
+    return this.dialog.open ? (this.root?.dataset.state ?? "") : "";
+  }
+
+  open(orderId, query = "") {
+    if (this.shown.order !== orderId) this.panel.replaceChildren();
+    this.shown.order = orderId;
+    if (!this.dialog.open) this.dialog.showModal();
+    window.htmx.ajax("GET", `${this.base}${orderId}${query}`, {
+      source: this.panel,
+      target: this.panel,
+      swap: "innerHTML",
+    });
+  }
+
+  close() {
+    this.shown = {};
+    this.refreshAt = Infinity;
+    this.clocks = [];
+    if (this.dialog.open) this.dialog.close();
+    this.panel.replaceChildren();
+    this.dispatchEvent(new Event("closed"));
+  }
+
+  // How long the green must still be seen, in milliseconds.
+  get greenLeft() {
+    return Math.max(this.greenUntil - performance.now(), 0);
+  }
+
+  escape(event) {
+    if (event.key !== "Escape") return;
+    event.preventDefault(); // the browser's own closing would hide a prompt
+    event.stopPropagation();
+    if (this.root?.dataset.live !== "1" && !this.panel.querySelector(".htmx-request")) {
+      this.dispatchEvent(new Event("leave"));
+    }
+  }
+
+  arrived() {
+    const root = this.root;
+    if (!this.dialog.open || !root) return;
+    const { state, order } = root.dataset;
+    const was = this.shown;
+    const isNew = was.state !== state || was.order !== order;
+    this.shown = { order: order ?? was.order, state };
+    this.start(root);
+    if (root.dataset.tone && was.state && isNew && was.order === order) tone.good();
+    if (state === "failed" && was.state && isNew && was.order === order) tone.bad();
+    if (state === "paid" && isNew) this.greenUntil = performance.now() + GREEN_AT_LEAST_MS;
+    if (isNew) this.announcer.textContent = root.dataset.say ?? "";
+    this.focus(isNew);
+    this.dispatchEvent(new CustomEvent("arrived", { detail: root.dataset }));
+  }
+
+  focus(isNew) {
+    if (!isNew && this.panel.contains(document.activeElement)) return;
+    const first = this.panel.querySelector("[data-focus]:not([disabled])");
+    (first ?? this.panel.querySelector("h1"))?.focus({ preventScroll: !isNew });
+    if (first instanceof HTMLInputElement) first.select();
+  }
+
+  start(root) {
+    const now = performance.now();
+    const at = (seconds) => now + Number(seconds) * 1000;
+    this.clocks = [];
+    for (const clock of root.querySelectorAll("[data-count]")) {
+      this.clocks.push({ until: at(clock.dataset.count), show: (s) => (clock.textContent = clockText(s)) });
+    }
+    for (const button of root.querySelectorAll("[data-until]")) {
+      this.clocks.push({ until: at(button.dataset.until), show: (s) => this.free(button, s) });
+    }
+    const ring = root.querySelector("[data-ring]");
+    if (ring) {
+      const whole = Number(ring.dataset.ring);
+      this.clocks.push({ until: at(ring.dataset.left), show: (s) => this.turn(ring, s, whole) });
+    }
+    const { refreshIn } = root.dataset;
+    this.refreshAt = refreshIn === undefined ? Infinity : Math.max(at(refreshIn), now + SOONEST_MS);
+    this.tick();
+    const form = root.querySelector("[data-form]");
+    if (form?.dataset.form === "mpesa") bindPhone(form);
+    if (form?.dataset.form === "cash") bindCash(form);
+  }
+
+  tick() {
+    const now = performance.now();
+    for (const clock of this.clocks) {
+      clock.show(Math.max(Math.ceil((clock.until - now) / 1000), 0));
+    }
+    if (now >= this.refreshAt) {
+      this.refreshAt = now + ASK_AGAIN_MS;
+      this.look();
+    }
+  }
+
+  turn(ring, seconds, whole) {
+    ring.querySelector("span").textContent = clockText(seconds);
+    const left = still.matches ? 1 : Math.min(seconds / whole, 1);
+    ring.querySelector(".left").style.strokeDashoffset = String(1 - left);
+  }
+
+  free(button, seconds) {
+    button.querySelector(".clock").textContent = clockText(seconds);
+    if (seconds > 0 || !button.querySelector(".ready").hidden) return;
+    button.disabled = false;
+    button.querySelector(".later").hidden = true;
+    button.querySelector(".ready").hidden = false;
+  }
+
+  // Look whether the server says something else by now.
+  async look() {
+    const root = this.root;
+    if (!this.dialog.open || !root?.dataset.url || this.isLooking) return;
+    this.isLooking = true;
+    try {
+      const { url, seen } = root.dataset;
+      const joint = url.includes("?") ? "&" : "?";
+      const text = await server.fragment(`${url}${joint}seen=${seen}`);
+      if (text !== null && this.root === root && !this.isBusy) this.take(root, text);
+    } catch {
+      // The link is down; the dot says so, and the next look tries again.
+    } finally {
+      this.isLooking = false;
+    }
+  }
+
+  get isBusy() {
+    return Boolean(this.panel.querySelector(".htmx-request"));
+  }
+
+  take(root, text) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = text;
+    const next = fresh.content.firstElementChild;
+    const isSameForm =
+      root.dataset.live === "form" && next?.dataset.state === root.dataset.state;
+    if (isSameForm) {
+      this.refreshForm(root, next);
+      return;
+    }
+    const focused = this.panel.contains(document.activeElement) ? document.activeElement.id : "";
+    this.panel.innerHTML = text;
+    window.htmx.process(this.panel);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    this.arrived();
+  }
+
+  // A form that somebody types into keeps what is typed; only the facts change.
+  refreshForm(root, next) {
+    root.dataset.seen = next.dataset.seen;
+    root.querySelector("#to-pay").textContent = next.querySelector("#to-pay").textContent;
+    const facts = root.querySelector(".paid-so-far");
+    const newFacts = next.querySelector(".paid-so-far");
+    if (facts && newFacts) facts.replaceWith(newFacts);
+    else if (facts) facts.remove();
+    else if (newFacts) root.querySelector("form").before(newFacts);
+    const balance = next.querySelector("[data-balance]")?.dataset.balance;
+    if (balance) root.querySelector("[data-balance]").dataset.balance = balance;
+  }
+
+  tellTrouble(kind) {
+    this.dropTrouble();
+    this.dispatchEvent(new CustomEvent("trouble", { detail: kind }));
+  }
+
+  showTrouble(note) {
+    note.id = "link-trouble";
+    const root = this.root ?? this.panel.appendChild(document.createElement("section"));
+    root.classList.add("sheet");
+    const button = root.querySelector(".btn");
+    if (button?.closest("form")) button.closest("form").before(note);
+    else root.append(note);
+  }
+
+  dropTrouble() {
+    document.getElementById("link-trouble")?.remove();
+  }
+}

@@ -1,0 +1,438 @@
+// The till page: joins cart, ticket, goods, scanner, payment sheet and live link.
+import { Cart } from "./cart.js";
+import { Live } from "./live.js";
+import { judge } from "./phone.js";
+import * as scanner from "./scanner.js";
+import * as server from "./server.js";
+import { Sheet } from "./sheet.js";
+import { drawCounts, drawHeld, drawTicket } from "./ticket.js";
+import * as tone from "./tone.js";
+import { word } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const page = document.body.dataset;
+const cart = new Cart(`smartduka.cart.${page.shop}.${page.user}`, window.localStorage);
+const sheet = new Sheet($("sheet"));
+const live = new Live(page.shop);
+const most = Number(page.most);
+
+let viewing = null; // a sale on the ticket that is not this cart's
+let whys = new Map(); // what is wrong with a line, by product
+let isSaving = false;
+
+// --- the ticket ------------------------------------------------------------------
+
+function draw() {
+  drawTicket({ cart, viewing, whys });
+  drawCounts(cart);
+}
+
+function touch() {
+  whys = new Map();
+  $("trouble").hidden = true;
+}
+
+function isLocked() {
+  if (!viewing && !cart.isFrozen) return false;
+  tell(word("locked"));
+  return true;
+}
+
+function add(product) {
+  if (isLocked()) return;
+  touch();
+  hush();
+  if (product.stock <= 0) tell(word("noneLeft", product.name));
+  else if (cart.quantityOf(product.id) >= product.stock) {
+    tell(word("onlyLeft", product.name, String(product.stock)));
+  }
+  if (cart.quantityOf(product.id) < most) cart.add(product);
+}
+
+function setQuantity(id, text) {
+  const quantity = /^\d{1,6}$/.test(text.trim()) ? Number(text) : 0;
+  touch();
+  if (quantity < 1 || quantity > most) whys.set(id, word("badQuantity", String(most)));
+  else {
+    cart.setQuantity(id, quantity);
+    return;
+  }
+  draw();
+}
+
+function step(id, change) {
+  const quantity = cart.quantityOf(id) + change;
+  if (quantity < 1 || quantity > most || isLocked()) return;
+  touch();
+  cart.setQuantity(id, quantity);
+}
+
+function moveMark(change) {
+  const at = cart.lines.findIndex((line) => line.id === cart.marked);
+  const next = cart.lines[Math.min(Math.max(at + change, 0), cart.lines.length - 1)];
+  if (next) cart.mark(next.id);
+  document.querySelector(".line.on")?.scrollIntoView({ block: "nearest" });
+}
+
+// --- sentences -------------------------------------------------------------------
+
+function tell(text) {
+  $("tell").firstElementChild.textContent = text;
+  $("tell").hidden = false;
+}
+
+function hush() {
+  $("tell").hidden = true;
+}
+
+function tellTrouble(title, remedy, actions = []) {
+  const [bold, span, row] = $("trouble").children;
+  bold.textContent = title;
+  span.textContent = remedy;
+  row.replaceChildren(
+    ...actions.map(([label, act]) => {
+      const button = document.createElement("button");
+      Object.assign(button, { className: "btn", type: "button", textContent: label });
+      button.addEventListener("click", act);
+      return button;
+    }),
+  );
+  row.hidden = actions.length === 0;
+  $("trouble").hidden = false;
+}
+
+// --- goods -----------------------------------------------------------------------
+
+async function scan(code) {
+  if (sheet.state === "paid") await next();
+  else if (sheet.orderId) {
+    tell(word("waitUntilClosed"));
+    return;
+  }
+  try {
+    add(await server.json(`${page.scan}?code=${encodeURIComponent(code)}`));
+  } catch (error) {
+    tell(error.status === 404 ? error.message : word("unknownCode"));
+    tone.bad();
+  }
+}
+
+// Enter in the search: a barcode, or the only product that is left.
+async function searchEnter(input) {
+  const text = input.value.trim();
+  if (!text) return;
+  const tiles = document.querySelectorAll("#goods [data-product]");
+  const shown = document.querySelector("#goods").dataset.search;
+  try {
+    add(await server.json(`${page.scan}?code=${encodeURIComponent(text)}`));
+  } catch (error) {
+    const isOnly = tiles.length === 1 && shown === text;
+    if (error.status !== 404) tell(word("unknownCode"));
+    else if (isOnly) add(productOf(tiles[0]));
+    else if (/^\d{6,}$/.test(text)) tell(error.message);
+    if (error.status !== 404 || !isOnly) return;
+  }
+  input.value = "";
+  refreshGoods();
+}
+
+function productOf(tile) {
+  const { product, name, price, stock } = tile.dataset;
+  return { id: product, name, price: Number(price), stock: Number(stock) };
+}
+
+function refreshGoods() {
+  window.htmx.trigger($("search-form"), "refresh");
+}
+
+function chooseCategory(chip) {
+  for (const one of document.querySelectorAll(".chip")) {
+    one.setAttribute("aria-pressed", String(one === chip));
+  }
+  $("category").value = chip.dataset.category;
+  refreshGoods();
+}
+
+// --- paying ----------------------------------------------------------------------
+
+async function save() {
+  const items = cart.lines.map((line) => ({ productId: line.id, quantity: line.quantity }));
+  cart.becomes(await server.json(page.sales, { orderId: cart.order?.id ?? null, items }));
+}
+
+async function pay(method) {
+  if (isSaving || (cart.isEmpty && !viewing)) return;
+  touch();
+  if (!viewing && !cart.isFrozen && cart.order?.signature !== cart.signature) {
+    isSaving = true;
+    try {
+      await save();
+    } catch (error) {
+      explain(error);
+      return;
+    } finally {
+      isSaving = false;
+    }
+  }
+  open((viewing ?? cart.order).id, `?method=${method}`);
+}
+
+function explain(error) {
+  const actions = [];
+  if (error.code === "ORDER_NOT_OPEN") {
+    actions.push([word("openSale"), () => open(cart.order.id)]);
+    actions.push([word("asNew"), () => (touch(), cart.detach())]);
+  }
+  if (error.code === "NOT_FOUND" && cart.order) cart.detach();
+  for (const { productId, stock } of error.details.products ?? []) {
+    const line = cart.lines.find((one) => one.id === productId);
+    if (line) whys.set(productId, word("onlyLeft", line.name, String(stock)));
+  }
+  for (const id of error.details.productIds ?? []) whys.set(id, word("gone"));
+  tellTrouble(error.message, error.remedy, actions);
+  draw();
+}
+
+function open(orderId, query = "") {
+  const url = `${page.till}?sale=${orderId}`;
+  if (window.location.search !== `?sale=${orderId}`) history.pushState(null, "", url);
+  sheet.open(orderId, query);
+}
+
+async function view(orderId, query = "") {
+  if (orderId !== cart.order?.id) {
+    try {
+      viewing = await server.json(`${page.sales}/${orderId}`);
+    } catch (error) {
+      forgetUrl();
+      tell(error.message);
+      return;
+    }
+    draw();
+  }
+  open(orderId, query);
+}
+
+function forgetUrl() {
+  if (window.location.search) history.pushState(null, "", page.till);
+}
+
+function leave() {
+  sheet.close();
+  viewing = viewing?.isFrozen ? viewing : null;
+  forgetUrl();
+  draw();
+}
+
+// The sale on the screen goes its own way; the next customer's begins.
+async function next() {
+  const wait = sheet.state === "paid" ? sheet.greenLeft : 0;
+  if (wait) await new Promise((done) => setTimeout(done, wait));
+  const left = sheet.orderId ?? viewing?.id ?? cart.order?.id;
+  sheet.close();
+  viewing = null;
+  touch();
+  hush();
+  if (left && left === cart.order?.id) cart.clear();
+  forgetUrl();
+  draw();
+  refreshGoods();
+  refreshPill();
+}
+
+function holdOrRecall() {
+  if (!cart.isEmpty) cart.hold();
+  else if (cart.held.length === 1) cart.recall(0);
+  else if (cart.held.length) {
+    drawHeld(cart);
+    $("held-sales").showModal();
+  }
+}
+
+function refreshPill() {
+  window.htmx.trigger($("pill"), "refresh");
+}
+
+function showQueue() {
+  if (!$("queue").open) $("queue").showModal();
+  window.htmx.ajax("GET", page.panel, { target: "#queue-body", swap: "innerHTML" });
+}
+
+// --- what can be pressed ---------------------------------------------------------
+
+const lineOf = (element) => element.closest("li").dataset.id;
+const acts = {
+  pick: (button) => cart.mark(lineOf(button)),
+  less: (button) => step(lineOf(button), -1),
+  more: (button) => step(lineOf(button), 1),
+  remove: (button) => (touch(), cart.remove(lineOf(button))),
+  clear: () => (touch(), cart.clear()),
+  hold: holdOrRecall,
+  recall: (button) => ($("held-sales").close(), cart.recall(Number(button.dataset.index))),
+  cash: () => pay("cash"),
+  mpesa: () => pay("mpesa"),
+  show: () => open((viewing ?? cart.order).id),
+  next,
+  close: leave,
+  queue: showQueue,
+  open: (button) => {
+    $("queue").close();
+    view(button.dataset.sale, `?payment=${button.dataset.payment}`);
+  },
+  help: () => ($("menu").removeAttribute("open"), $("help").showModal()),
+  dismiss: (button) => button.closest("dialog").close(),
+  hush,
+  fold: (button) => {
+    const isUnfolded = $("ticket").classList.toggle("unfolded");
+    button.setAttribute("aria-expanded", String(isUnfolded));
+  },
+};
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  if (!target?.closest("#menu")) $("menu").removeAttribute("open");
+  const button = target?.closest("[data-act]");
+  const tile = target?.closest("[data-product]");
+  const chip = target?.closest("[data-category]");
+  if (button) acts[button.dataset.act](button);
+  else if (tile) add(productOf(tile));
+  else if (chip) chooseCategory(chip);
+});
+
+$("lines").addEventListener("change", (event) => {
+  setQuantity(lineOf(event.target), event.target.value);
+});
+$("lines").addEventListener("focusin", (event) => {
+  if (event.target instanceof HTMLInputElement) event.target.select();
+});
+$("search-form").addEventListener("submit", (event) => event.preventDefault());
+$("search").addEventListener("keydown", (event) => {
+  if (event.key === "Enter") {
+    event.preventDefault();
+    searchEnter(event.target);
+  }
+  if (event.key === "Escape") {
+    event.target.value = "";
+    event.target.blur();
+    refreshGoods();
+  }
+});
+
+function keyName(event) {
+  const key = /^Digit\d$/.test(event.code) ? event.code.slice(5) : event.key;
+  return event.altKey ? `Alt+${key}` : key;
+}
+
+function pressShortcut(event) {
+  const dialog = document.querySelector("dialog[open]");
+  const buttons = (dialog ?? document).querySelectorAll(
+    `[data-key="${CSS.escape(keyName(event))}"]:not([disabled])`,
+  );
+  const button = [...buttons].find((one) => one.checkVisibility());
+  if (!button) return false;
+  button.click();
+  return true;
+}
+
+const plainKeys = {
+  "/": () => $("search").focus(),
+  "?": () => $("help").showModal(),
+  "+": () => cart.marked && step(cart.marked, 1),
+  "-": () => cart.marked && step(cart.marked, -1),
+  Delete: () => !isLocked() && cart.marked && (touch(), cart.remove(cart.marked)),
+  ArrowDown: () => moveMark(1),
+  ArrowUp: () => moveMark(-1),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey) return;
+  if ((event.altKey || /^F\d+$/.test(event.key)) && pressShortcut(event)) {
+    event.preventDefault();
+    return;
+  }
+  const isTyping = event.target instanceof HTMLInputElement;
+  if (event.altKey || isTyping || document.querySelector("dialog[open]")) return;
+  const act = plainKeys[event.key];
+  if (!act || scanner.isBurst()) return;
+  event.preventDefault();
+  act();
+});
+
+scanner.listen({
+  onScan: scan,
+  // In the search Enter looks up by itself; a whole phone number was typed.
+  isTyped: (field) =>
+    field?.id === "search" || (field?.id === "phone" && ["good", "wait"].includes(judge(field.value)[0])),
+});
+
+// --- what arrives ----------------------------------------------------------------
+
+cart.addEventListener("change", draw);
+sheet.addEventListener("leave", leave);
+sheet.addEventListener("arrived", ({ detail }) => {
+  if (detail.frozen === "1" && detail.order === cart.order?.id) cart.freeze();
+  if (detail.frozen === "1" && detail.order === viewing?.id) viewing.isFrozen = true;
+  refreshPill();
+});
+sheet.addEventListener("trouble", ({ detail }) => {
+  const note = document.createElement("div");
+  note.className = "note bad";
+  note.setAttribute("role", "alert");
+  const [title, remedy] = [document.createElement("b"), document.createElement("span")];
+  title.textContent = word(`${detail}Title`);
+  remedy.textContent = word(detail);
+  note.append(title, remedy);
+  sheet.showTrouble(note);
+});
+
+$("goods").addEventListener("htmx:afterSwap", () => {
+  $("goods").dataset.search = $("search").value.trim();
+  drawCounts(cart);
+});
+$("queue-body").addEventListener("htmx:afterSwap", () => {
+  document.querySelector("#queue-body .queue .btn")?.focus();
+});
+window.addEventListener("storage", (event) => {
+  if (event.key !== cart.key) return;
+  cart.read();
+  draw();
+});
+window.addEventListener("popstate", () => openFromUrl());
+
+live.addEventListener("up", () => showLink("on", "connected"));
+live.addEventListener("down", () => showLink("off", "disconnected"));
+live.addEventListener("look", ({ detail }) => {
+  refreshPill();
+  if (!detail.orderId || detail.orderId === sheet.orderId) sheet.look();
+});
+
+function showLink(state, name) {
+  $("live").dataset.state = state;
+  $("live").querySelector(".live-word").textContent = word(name);
+}
+
+function openFromUrl() {
+  const query = new URLSearchParams(window.location.search);
+  const orderId = query.get("sale");
+  if (orderId && /^[0-9a-f-]{36}$/.test(orderId)) view(orderId);
+  else if (sheet.orderId) leave();
+}
+
+async function refreshCart() {
+  if (cart.isEmpty || cart.isFrozen) return;
+  const ids = cart.lines.map((line) => line.id).join(",");
+  try {
+    const { products } = await server.json(`${page.prices}?ids=${ids}`);
+    const { gone, dearer } = cart.refresh(products);
+    if (gone) tell(word("gone"));
+    else if (dearer) tell(word("pricesChanged"));
+  } catch {
+    // Without the server the kept prices stand; paying asks again.
+  }
+}
+
+tone.listen();
+draw();
+refreshCart();
+live.start();
+openFromUrl();
