@@ -13,9 +13,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "smartduka.settings")
 http = get_asgi_application()
 
 # Below, because these need the applications that the line above has loaded.
-from smartduka.lib.net import ForeignCookieGuard  # noqa: E402
-from smartduka.lib.redaction import redact_access_log  # noqa: E402
-from smartduka.routing import websocket_urlpatterns  # noqa: E402
+from smartduka.lib.net import ForeignCookieGuard  # noqa: E402 -- see above
+from smartduka.lib.redaction import redact_access_log  # noqa: E402 -- see above
+from smartduka.routing import websocket_urlpatterns  # noqa: E402 -- see above
 
 
 redact_access_log()

@@ -292,16 +292,18 @@ RATELIMIT_USE_CACHE = "default"
 # and one whose worker died is handed out again after `retry`. The rule
 # retry > timeout x (queue_limit / workers + 2) keeps a task that waits in a full
 # queue from being handed out twice; queue_limit = workers makes it 3 x timeout.
-# `manage.py worker` changes workers, timeout and retry by these variables in tests.
 _workers = env.integer("Q_WORKERS", 4, least=1)
-_task_timeout_s = timing("TASK_TIMEOUT_S", 30)
+TASK_TIMEOUT_S = timing("TASK_TIMEOUT_S", 30)
+TASK_RETRY_S = timing("TASK_RETRY_S", 3 * TASK_TIMEOUT_S + 10)
+if TASK_RETRY_S <= 3 * TASK_TIMEOUT_S:
+    raise refuse("T_TASK_RETRY_S must be more than three times T_TASK_TIMEOUT_S.")
 Q_CLUSTER = {
     "name": "smartduka",
     "orm": "default",
     "workers": _workers,
     "queue_limit": _workers,
-    "timeout": _task_timeout_s,
-    "retry": timing("TASK_RETRY_S", 3 * _task_timeout_s + 10),
+    "timeout": TASK_TIMEOUT_S,
+    "retry": TASK_RETRY_S,
     "max_attempts": 5,
     "ack_failures": False,
     "poll": 0.2,
@@ -313,8 +315,6 @@ Q_CLUSTER = {
     # for other processes, and nothing of ours needs them.
     "cache": "default" if REDIS_URL else "process",
 }
-if Q_CLUSTER["retry"] <= 3 * _task_timeout_s:
-    raise refuse("T_TASK_RETRY_S must be more than three times T_TASK_TIMEOUT_S.")
 
 # The watchdog: a heartbeat task must come back, or the cluster is replaced. The
 # limit is above the task timeout, so a slow task is not taken for a dead cluster.

@@ -141,7 +141,7 @@ class Supervisor:
             # To the cluster's first process alone: it stops the others in order.
             self.cluster.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.cluster.wait(settings.Q_CLUSTER["timeout"] + STOP_GRACE_S)
+                self.cluster.wait(settings.TASK_TIMEOUT_S + STOP_GRACE_S)
         self.kill()
 
     def kill(self) -> None:

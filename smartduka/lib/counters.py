@@ -122,7 +122,7 @@ class CounterCache(BaseCache):
         assert isinstance(timeout, int | float)
         return time.time() + timeout
 
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+    def _one(self, sql: str, *values: str | float) -> tuple[Any, ...] | None:
         table = connection.ops.quote_name(self.table)
         with connection.cursor() as cursor:
             cursor.execute(sql.format(table=table), values)

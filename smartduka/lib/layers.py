@@ -126,15 +126,18 @@ class PostgresChannelLayer(LocalChannelLayer):
         dsn = self.conninfo()
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True
-                ) as connection:
+                connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+                # Not its own context manager: that one rolls back first, and a
+                # second cancellation meanwhile would leave the connection open.
+                try:
                     await connection.execute(f"LISTEN {self.CHANNEL}")
                     if listening.is_set():
                         await self.tell_everyone_to_look()
                     listening.set()
                     async for notification in connection.notifies():
                         await self.deliver(notification.payload)
+                finally:
+                    await connection.close()
             except psycopg.OperationalError as error:
                 logger.warning("the listener for screens was cut off: %s", error)
             await asyncio.sleep(RECONNECT_S)
@@ -146,6 +149,13 @@ class PostgresChannelLayer(LocalChannelLayer):
     async def tell_everyone_to_look(self) -> None:
         for group in list(self.groups):
             await super().group_send(group, {"type": LOOK_TYPE})
+
+    async def close(self) -> None:
+        """Stop listening; the next socket begins anew."""
+        task, self.listener = self.listener, None
+        if task and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait([task])
 
     def conninfo(self) -> str:
         parameters = connections[self.database].get_connection_params()
