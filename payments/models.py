@@ -223,7 +223,10 @@ class Payment(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["order", "phone", "amount"],
-                condition=Q(status__in=["created", "pending"], method="mpesa_stk"),
+                condition=Q(
+                    status__in=[PaymentStatus.CREATED, PaymentStatus.PENDING],
+                    method=Method.MPESA_STK,
+                ),
                 name="order_has_one_open_prompt_per_phone_and_amount",
             ),
             models.CheckConstraint(
