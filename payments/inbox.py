@@ -207,6 +207,8 @@ def _doubt(notice: Notice, payment: Payment, result: notices.StkResult) -> str:
     """Why a well-formed claim is no proof for this payment; "" if it is."""
     if settings.MPESA_CALLBACK_IP_MODE == "enforce" and not notice.address_is_listed:
         return "address not listed"
+    if payment.environment != settings.MPESA_ENV:
+        return "another environment"
     ours, theirs = payment.checkout_request_id, result.checkout_request_id
     if ours is not None and ours != theirs:
         return "another CheckoutRequestID"

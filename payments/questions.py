@@ -131,7 +131,11 @@ def _claim(payment_id: uuid.UUID | str, due: Q) -> Payment | None:
             return None
         young = payment.created_at > now - clock.seconds(settings.PAYMENT_EXPIRES_S)
         next_ask_at = schedule.next_question(payment, now)
-        askable = payment.checkout_request_id is not None
+        # Only the installation's own environment answers for money (law 13).
+        askable = (
+            payment.checkout_request_id is not None
+            and payment.environment == settings.MPESA_ENV
+        )
         if askable and not budget.take(payment.account_id, young=young):
             askable = False
         Payment.objects.filter(pk=payment.pk).update(

@@ -105,7 +105,7 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         return Outcome.DUPLICATE
     if known is not None:
         return Outcome.RECEIPT_TAKEN
-    if payment.status != PaymentStatus.COMPLETED:
+    if payment.status not in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED):
         return _complete(order, payment, proof)
     if _fill_receipt(payment, proof):
         return Outcome.FILLED
