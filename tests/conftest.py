@@ -1,3 +1,3 @@
-"""What every test stands on; the passes and their services are in support/passes.py."""
+"""What every test stands on: the passes with their services, and the cast."""
 
-pytest_plugins = ["tests.support.passes"]
+pytest_plugins = ["tests.support.passes", "tests.support.cast"]

@@ -18,13 +18,15 @@ os.environ |= {
 }
 
 from smartduka.settings import *  # noqa: F403 -- the environment comes first
-from smartduka.settings import DATABASES, ON_POSTGRESQL
+from smartduka.settings import DATABASES, ON_POSTGRESQL, STATIC_ROOT
 
 
 # Fast and worthless hashes: hundreds of tests make users.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Messages go to the layer before the call returns, so that a test can look.
 REALTIME_INLINE = True
+# WhiteNoise warns where collectstatic was never run, and warnings are errors here.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 if not ON_POSTGRESQL:
     # A file, not memory: threads of a test see each other as processes would.
