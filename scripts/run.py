@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 15.0
-# A worker that dies again within this time is beyond help.
+# A worker that dies so often, each time so soon, is beyond help.
+WORKER_QUICK_DEATHS = 3
 WORKER_LIVED_WELL_S = 30.0
 
 
@@ -213,6 +214,7 @@ def login_line(place: str, role: str, login: dict[str, str]) -> str:
 
 def watch(parts: list[Part], environment: dict[str, str]) -> None:
     """Stay until a part ends; the worker is started again."""
+    quick_deaths = 0
     while True:
         time.sleep(0.5)
         for number, part in enumerate(parts):
@@ -220,7 +222,8 @@ def watch(parts: list[Part], environment: dict[str, str]) -> None:
             if status is None:
                 continue
             lived_s = time.monotonic() - part.started_at
-            if part.name != "worker" or lived_s < WORKER_LIVED_WELL_S:
+            quick_deaths = 0 if lived_s > WORKER_LIVED_WELL_S else quick_deaths + 1
+            if part.name != "worker" or quick_deaths > WORKER_QUICK_DEATHS:
                 raise Stopped(f"The {part.name} ended by itself, status {status}.")
             print(f"The worker ended (status {status}); starting it again.", flush=True)
             parts[number] = start(part.name, part.command, environment)
