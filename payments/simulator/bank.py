@@ -169,10 +169,18 @@ class Bank:
                 raise AlreadyFinished
             prompt.status = IGNORED
 
+    def refuse(self, prompt: Prompt, code: str) -> None:
+        """Let the prompt end in this code, unseen, however it is answered."""
+        with self._lock:
+            prompt.status = IGNORED
+            prompt.refusal = code
+
     def paying_code(self, prompt: Prompt, *, max_amount: float, daily: float) -> str:
         """Return the result code that a right PIN leads to."""
         amount, number = prompt.request.amount, prompt.request.phone
         with self._lock:
+            if prompt.refusal:
+                return prompt.refusal
             if amount > max_amount:
                 return outcomes.ABOVE_MAXIMUM
             if self._spent_today(number) + amount > daily:

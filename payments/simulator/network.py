@@ -50,8 +50,8 @@ class Network:
         )
         refusal = self._refusal(request, account, repeated=repeated)
         if refusal:
-            self._bank.ignore(prompt)  # M-Pesa decides before the phone is asked
-            self._later(phone, lambda: self._finish(prompt, refusal))
+            self._bank.refuse(prompt, refusal)
+            self._later(phone, lambda: self._answer(prompt, Habit(Outcome.PAY)))
         elif habit.before_response or self._is_hasty(phone):
             self._act(prompt, habit.outcome or Outcome.PAY)
             self._delivery.send_now(prompt)
@@ -104,13 +104,6 @@ class Network:
             self.answer(prompt, habit.outcome)
         except AlreadyFinished:
             return  # a person was faster
-
-    def _finish(self, prompt: Prompt, code: str) -> None:
-        try:
-            self._bank.finish(prompt, code)
-        except AlreadyFinished:
-            return  # a person was faster
-        self._delivery.send(prompt)
 
     def _expire(self, prompt: Prompt) -> None:
         try:

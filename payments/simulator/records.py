@@ -64,7 +64,10 @@ class Phone:
 
 @dataclass(slots=True)
 class Prompt:
-    """One accepted push: what the phone shows, and what became of it."""
+    """One accepted push: what the phone shows, and what became of it.
+
+    ``refusal`` is the code that M-Pesa has decided on before the phone is asked.
+    """
 
     checkout_id: str
     merchant_id: str
@@ -72,6 +75,7 @@ class Prompt:
     account: Account
     created_at: datetime
     status: str = OPEN
+    refusal: str | None = None
     result_code: str | None = None
     result_desc: str = ""
     receipt: str | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -107,6 +108,12 @@ def refusal(response):
     envelope = response.json()
     assert set(envelope) == {"requestId", "errorCode", "errorMessage"}
     return response.status_code, envelope["errorCode"], envelope["errorMessage"]
+
+
+def advance_and_settle(simulator, seconds):
+    """Turn the clock, and give what is due then the time to show itself."""
+    simulator.advance(seconds)
+    time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

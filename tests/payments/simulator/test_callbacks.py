@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tests.payments.simulator.conftest import PHONE
+from tests.payments.simulator.conftest import PHONE, advance_and_settle
 from tests.support.simulator import wait_until
 
 
@@ -155,7 +155,7 @@ def test_refused_callback_is_lost_by_default(simulator, paid, receiver):
 
     checkout_id = paid()["checkoutRequestId"]
     simulator.wait_for_callbacks(checkout_id)
-    simulator.advance(600)
+    advance_and_settle(simulator, 600)
 
     assert len(simulator.prompt(checkout_id)["callbacks"]) == 1
 
@@ -166,7 +166,7 @@ def test_refused_callback_is_tried_three_times_by_switch(simulator, paid, receiv
 
     checkout_id = paid()["checkoutRequestId"]
     sent = simulator.wait_for_callbacks(checkout_id, 3)
-    simulator.advance(600)
+    advance_and_settle(simulator, 600)
 
     assert [attempt["status"] for attempt in sent] == [503, 500, 404]
     assert len(simulator.prompt(checkout_id)["callbacks"]) == 3
@@ -189,7 +189,7 @@ def test_late_callback_comes_when_the_clock_says_so(simulator, paid, receiver):
     simulator.faults(callback_delay_s=120)
 
     paid()
-    simulator.advance(119)
+    advance_and_settle(simulator, 119)
     assert receiver.posted == []
     simulator.advance(2)
 
@@ -403,10 +403,10 @@ def test_unanswered_prompt_calls_back_when_its_minute_is_over(
     simulator, merchant, receiver
 ):
     checkout_id = merchant.pushed()
-    simulator.advance(59)
+    advance_and_settle(simulator, 58)
     assert simulator.prompt(checkout_id)["status"] == "open"
 
-    simulator.advance(1)
+    simulator.advance(2)
 
     assert receiver.wait_for()[0].stk["ResultCode"] == 1037
     assert wait_until(lambda: simulator.prompt(checkout_id)["status"]) == "expired"

@@ -5,6 +5,7 @@ import time
 import pytest
 import requests
 
+from tests.payments.simulator.conftest import advance_and_settle
 from tests.support.simulator import wait_until
 
 
@@ -46,7 +47,7 @@ def test_95_pays_and_the_callback_is_lost(simulator, merchant, receiver):
     checkout_id = merchant.pushed(phone=number("95"))
 
     wait_until(simulator.ledger)
-    simulator.advance(600)
+    advance_and_settle(simulator, 600)
 
     assert merchant.query(checkout_id).json()["ResultCode"] == "0"
     assert simulator.prompt(checkout_id)["callbacks"] == []
@@ -85,7 +86,7 @@ def test_98_loses_the_answer_and_pays(simulator, merchant, receiver):
 
 def test_99_stays_until_it_times_out(simulator, merchant, receiver):
     checkout_id = merchant.pushed(phone=number("99"))
-    simulator.advance(30)
+    advance_and_settle(simulator, 30)
     assert merchant.query(checkout_id).json()["ResultCode"] == "4999"
 
     simulator.advance(31)

@@ -4,7 +4,12 @@ import re
 
 import pytest
 
-from tests.payments.simulator.conftest import PHONE, SUCCESS, refusal
+from tests.payments.simulator.conftest import (
+    PHONE,
+    SUCCESS,
+    advance_and_settle,
+    refusal,
+)
 
 
 PUSH = "/mpesa/stkpush/v1/processrequest"
@@ -269,9 +274,9 @@ def test_ignored_prompt_keeps_the_lock_until_it_times_out(simulator, merchant):
     simulator.answer(checkout_id, "ignore")
     assert refusal(merchant.push()) == LOCKED
 
-    simulator.advance(59)
+    advance_and_settle(simulator, 58)
     assert refusal(merchant.push()) == LOCKED
-    simulator.advance(1)
+    simulator.advance(2)
     simulator.wait_for_callbacks(checkout_id)
 
     assert merchant.push().status_code == 200
@@ -317,6 +322,16 @@ def test_same_amount_within_two_minutes_of_payment_ends_in_17(
     prompt = simulator.prompt(repeated)
     assert (prompt["status"], prompt["resultCode"]) == ("refused", "17")
     assert {posted.stk["ResultCode"] for posted in receiver.wait_for(2)} == {0, 17}
+    assert len(simulator.ledger()) == 1
+
+
+def test_refused_prompt_is_unseen_and_cannot_be_paid_by_hand(simulator, merchant):
+    simulator.faults(auto_delay_s=30)
+    simulator.answer(merchant.pushed(), "pay")
+    repeated = merchant.pushed()
+
+    assert simulator.get(f"phones/{PHONE}")["prompt"] is None
+    assert simulator.answer(repeated, "pay")["resultCode"] == "17"
     assert len(simulator.ledger()) == 1
 
 

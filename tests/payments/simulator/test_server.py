@@ -5,6 +5,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import requests
 
@@ -52,6 +53,17 @@ def test_connection_is_kept_alive(simulator):
         assert second.raw.version == 11
         assert second.raw.connection.sock.getsockname()[1] == port
         second.json()
+
+
+def test_small_answers_are_not_held_back(simulator):
+    took_s = []
+    with requests.Session() as session:
+        for _ in range(25):
+            started = time.monotonic()
+            session.get(f"{simulator.url}/__sim__/stats", timeout=5)
+            took_s.append(time.monotonic() - started)
+
+    assert median(took_s) < 0.03  # 0.04 where a second write waits for the first
 
 
 def test_simulator_imports_nothing_of_the_project():
