@@ -33,6 +33,7 @@ from smartduka.lib.money import to_cents
 
 TILES = 60  # more than anyone reads; the search finds the rest
 PRICES_AT_ONCE = 300
+DEMO_PHONE = "254708374149"  # the one that the start of a demonstration names too
 
 
 @require_GET
@@ -137,7 +138,7 @@ def virtual_phone() -> str:
     """The address of a simulated phone, while M-Pesa is simulated."""
     if settings.MPESA_ENV != "simulator":
         return ""
-    return f"{settings.MPESA_BASE_URL}/phone/254712345678"
+    return f"{settings.MPESA_BASE_URL}/phone/{DEMO_PHONE}"
 
 
 def _shelf(request: HttpRequest, access: Access) -> dict[str, Any]:

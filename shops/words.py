@@ -17,6 +17,7 @@ FIXED = (
     gettext_noop("This does not exist in your shop."),
     gettext_noop("Your role does not allow this."),
     gettext_noop("This is not a Kenyan mobile number. Write it like 0712 345 678."),
+    gettext_noop("The request could not be understood."),
     gettext_noop("You work in several shops: name one in the header X-Shop."),
     gettext_noop("You do not work in any shop yet. Ask the owner to add you."),
     gettext_noop("Only a cashier, manager or owner may do this."),
@@ -36,6 +37,9 @@ FIXED = (
     gettext_noop("Money was already paid for this sale, so it cannot be cancelled."),
     gettext_noop("Say how many pieces, at least one."),
     gettext_noop("M-Pesa is not set up for this shop. Take cash, and tell the owner."),
+    gettext_noop(
+        "The shop's M-Pesa keys cannot be read. Take cash, and tell the owner."
+    ),
     gettext_noop("The amount must be at least KES 1."),
     gettext_noop("This is more cash than a till can take."),
     gettext_noop("This key was used for another payment already."),

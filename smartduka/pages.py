@@ -6,12 +6,16 @@ from django.contrib.auth import views as auth_views
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.defaults import ERROR_500_TEMPLATE_NAME
 
 from shops.pages import is_part
 from smartduka.lib import api
 
+
+NOTHING_HERE = gettext_noop("There is nothing here.")
+TOO_OLD = gettext_noop("This page was open for too long. Load it again.")
 
 login = auth_views.LoginView.as_view(
     template_name="smartduka/login.html", redirect_authenticated_user=True
@@ -33,14 +37,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
-    return _say(request, 404, "NOT_FOUND", "There is nothing here.")
+    return _say(request, 404, "NOT_FOUND", NOTHING_HERE)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form that is too old or came from elsewhere."""
-    return _say(
-        request, 403, "FORBIDDEN", "This page was open for too long. Load it again."
-    )
+    return _say(request, 403, "FORBIDDEN", TOO_OLD)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -57,7 +59,8 @@ def _say(request: HttpRequest, status: int, code: str, message: str) -> HttpResp
     if _is_api(request):
         return JsonResponse(api.error_body(code, message), status=status)
     template = "smartduka/_refusal.html" if is_part(request) else "smartduka/error.html"
-    return render(request, template, {"code": status}, status=status)
+    context = {"code": status, "message": gettext(message)}
+    return render(request, template, context, status=status)
 
 
 def _is_api(request: HttpRequest) -> bool:

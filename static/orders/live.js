@@ -49,17 +49,22 @@ export class Live extends EventTarget {
     if (this.socket && this.socket.readyState < WebSocket.CLOSING) return;
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    socket.addEventListener("open", () => {
-      this.failures = 0;
-      this.say(true);
-      this.look(); // whatever happened while nobody listened
+    // Only a message says that the server lets us listen: it may open and close.
+    socket.addEventListener("message", (message) => {
+      if (!this.isUp) this.welcome();
+      else this.hear(message.data);
     });
-    socket.addEventListener("message", (message) => this.hear(message.data));
     socket.addEventListener("close", () => {
       if (this.socket !== socket) return;
       this.say(false);
       this.again();
     });
+  }
+
+  welcome() {
+    this.failures = 0;
+    this.say(true);
+    this.look(); // whatever happened while nobody listened
   }
 
   again() {

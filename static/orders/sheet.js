@@ -150,6 +150,8 @@ export class Sheet extends EventTarget {
     button.disabled = false;
     button.querySelector(".later").hidden = true;
     button.querySelector(".ready").hidden = false;
+    const isNobodyBusy = !document.activeElement?.matches("#panel :is(button, input, a)");
+    if ("focus" in button.dataset && isNobodyBusy) button.focus();
   }
 
   // Look whether the server says something else by now.
