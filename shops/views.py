@@ -7,12 +7,11 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from shops import catalog, queries
-from shops.api import ShopView
+from shops.api import Pages, ShopView
 from shops.models import Product
 from smartduka.lib.api import StrictText, WholeNumber
 
@@ -52,13 +51,16 @@ def product_state(product: Product) -> dict[str, Any]:
     }
 
 
-class ByName(CursorPagination):
+class ByName(Pages):
     """Goods are listed by name."""
 
     ordering = ("name", "id")
     page_size = 100
-    page_size_query_param = "limit"
     max_page_size = 500
+
+    def is_place(self, text: str) -> bool:
+        """Whether it can be a name."""
+        return "\0" not in text
 
 
 class Products(ShopView):
@@ -75,12 +77,7 @@ class Products(ShopView):
         )
         pages = ByName()
         page = pages.paginate_queryset(rows, request, view=self) or []
-        return Response(
-            {
-                "results": [product_state(row) for row in page],
-                "next": pages.get_next_link(),
-            }
-        )
+        return pages.get_paginated_response([product_state(row) for row in page])
 
     @extend_schema(request=ProductInput, responses={201: ProductOutput})
     def post(self, request: Request) -> Response:
