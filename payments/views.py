@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
@@ -271,12 +271,17 @@ def _moment(name: str, text: str | None, *, end_of_day: bool) -> datetime | None
         return None
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return clock.day_bounds(date.fromisoformat(text))[end_of_day]
-        moment = parse_datetime(text)
+            moment = clock.day_bounds(date.fromisoformat(text))[end_of_day]
+        else:
+            parsed = parse_datetime(text)
+            if parsed is None:
+                raise ValueError("no moment")
+            moment = parsed
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=clock.NAIROBI)
+        # Here, because at the ends of the calendar there is no such moment in UTC.
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        moment = None
-    if moment is None:
         raise InvalidRequest(
             "Dates are written like 2026-01-31.", details={name: ["invalid"]}
-        )
-    return moment if moment.tzinfo else moment.replace(tzinfo=clock.NAIROBI)
+        ) from None
