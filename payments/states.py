@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from payments.enums import Method, PaymentStatus
+from payments.enums import FailureReason, Method, PaymentStatus
 from payments.gateways import result_codes
 from payments.models import Payment
 from smartduka.lib import clock
@@ -109,8 +109,15 @@ def can_resend_at(payment: Payment) -> datetime | None:
         return payment.created_at + clock.seconds(
             max(settings.PHONE_GUARD_SAME_AMOUNT_S, settings.SPOKEN_FOR_S)
         )
-    wait_s = max(
-        result_codes.judge(payment.result_code).wait_s if payment.result_code else 0,
-        settings.PHONE_GUARD_AFTER_FAILURE_S,
-    )
+    wait_s = max(_wish_of_mpesa_s(payment), settings.PHONE_GUARD_AFTER_FAILURE_S)
     return payment.decided_at + timedelta(seconds=wait_s)
+
+
+def _wish_of_mpesa_s(payment: Payment) -> int:
+    """How long M-Pesa wants to be left alone after this failure, in seconds."""
+    if payment.result_code:
+        return result_codes.judge(payment.result_code).wait_s
+    if payment.failure_reason == FailureReason.TOO_SOON:
+        # Refused at the push, without a code: the subscriber is locked.
+        return result_codes.judge(result_codes.SUBSCRIBER_LOCKED).wait_s
+    return 0

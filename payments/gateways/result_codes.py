@@ -181,6 +181,7 @@ WAITING = Words(
 )
 
 F, C, U = Class.FINAL, Class.CONFIG, Class.UNCERTAIN
+SUBSCRIBER_LOCKED = "1001"
 
 TABLE: dict[str, Code] = {
     "0": Code(Class.PAID, Class.PAID, R.OTHER, PAID_WORDS, may_retry=False),
