@@ -172,3 +172,17 @@ def test_layer_with_a_shorter_way_is_sent_by_it(publisher, monkeypatch):
 
     assert realtime.flush(3)
     assert sent == [(("shop.1", "payment.2"), envelope(n=1))]
+
+
+@pytest.mark.redis
+@pytest.mark.asyncio
+async def test_publishers_thread_reaches_a_socket_through_redis(publisher):
+    layer = realtime.channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add("shop.1", channel)
+
+    realtime.publish(["shop.1"], {"n": 1})
+
+    async with asyncio.timeout(5):
+        assert await layer.receive(channel) == envelope(n=1)
+    await layer.flush()
