@@ -1,0 +1,146 @@
+"""A browser at the till: real processes, a fresh database, and bounded waits."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.servers import Installation, WebProcess
+from tests.support.simulator import SimulatorProcess
+
+
+WAIT_MS = 15_000
+SIZES = {"1280": (1280, 800), "360": (360, 740)}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+            args=["--no-sandbox"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def simulator():
+    with SimulatorProcess() as process:
+        yield process
+
+
+class Till:
+    """A signed-in cashier's page, and what they do there."""
+
+    def __init__(self, browser: Browser, installation: Installation, role: str):
+        self.installation = installation
+        self.faults: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.context.set_default_timeout(WAIT_MS)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("console", self._hear)
+        person = installation.demo["shops"][0][role]
+        self.page.goto(installation.url + "/")
+        self.page.get_by_label("User name").fill(person["username"])
+        self.page.get_by_label("Password").fill(person["password"])
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url("**/till/")
+
+    def _hear(self, message):
+        # What the policy blocks is told here; a refused or lost request is no fault.
+        if message.type == "error" and "Failed to load" not in message.text:
+            self.faults.append(message.text)
+
+    @property
+    def sheet(self):
+        return self.page.locator("#sheet-body")
+
+    def expect_state(self, state: str, *, timeout_s: float = WAIT_MS / 1000):
+        expect(self.sheet).to_have_attribute(
+            "data-state", state, timeout=timeout_s * 1000
+        )
+
+    def expect_live(self, state: str):
+        expect(self.page.locator("#live")).to_have_attribute("data-state", state)
+
+    def scan(self, barcode: str):
+        self.page.keyboard.type(barcode)
+        self.page.keyboard.press("Enter")
+
+    def send_to(self, phone: str):
+        """Press M-Pesa, type the number, send."""
+        self.page.keyboard.press("Alt+2")
+        self.page.locator("#phone").fill(phone)
+        self.page.keyboard.press("Enter")
+
+    def picture(self, name: str):
+        """Keep how it looks in both sizes, where SCREENSHOT_DIR says."""
+        folder = os.environ.get("SCREENSHOT_DIR")
+        if not folder:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for size, (width, height) in SIZES.items():
+            self.page.set_viewport_size({"width": width, "height": height})
+            self.page.wait_for_timeout(350)  # the green has finished turning
+            self.page.screenshot(path=f"{folder}/{name}-{size}.png")
+        self.page.set_viewport_size({"width": 1280, "height": 800})
+
+
+@pytest.fixture
+def shop(tmp_path, simulator):
+    """Start an installation: `shop(T_PROMPT_S="6")` gives it and its web process."""
+    started = []
+
+    def start(**environment: str) -> Installation:
+        installation = Installation(
+            tmp_path, simulator_url=simulator.url, **environment
+        )
+        web = WebProcess(installation)
+        web.start()
+        started.append(web)
+        return installation
+
+    yield start
+    for web in started:
+        web.stop()
+
+
+@pytest.fixture
+def till_of(browser):
+    """Open a till: `till_of(installation, role)`; no page may have had a fault."""
+    tills = []
+
+    def open_till(installation: Installation, role: str = "cashier") -> Till:
+        tills.append(Till(browser, installation, role))
+        return tills[-1]
+
+    yield open_till
+    faults = [fault for till in tills for fault in till.faults]
+    for till in tills:
+        till.context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def virtual_phone(simulator):
+    """Open the simulated phone of a number beside a till."""
+
+    def open_phone(till: Till, msisdn: str) -> Page:
+        page = till.context.new_page()
+        page.goto(f"{simulator.url}/phone/{msisdn}")
+        return page
+
+    return open_phone
+
+
+def rows(installation: Installation, query: str) -> list[tuple]:
+    """Read the installation's database behind its back."""
+    with sqlite3.connect(installation.folder / "shop.sqlite3", timeout=20) as database:
+        found = database.execute(query).fetchall()
+    database.close()
+    return found
