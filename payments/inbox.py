@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from orders.models import Order
 from payments import notices, schedule, settlement
@@ -31,6 +31,8 @@ from smartduka.lib.transactions import hasty_transaction, repeated
 logger = logging.getLogger(__name__)
 
 NOTICE_TASK = "payments.tasks.process_notice"
+# What is still written when processing broke: optional, the notice is due by birth.
+AFTERWARDS_LIMIT_S = 0.2
 STK, UNTOKENED, REJECTED, ORPHAN = "stk", "untokened", "rejected", "orphan"
 
 VERDICTS = {
@@ -143,8 +145,7 @@ def process_now(notice_id: int) -> Verdict | None:
         return process(notice_id)
     except Exception as error:
         logger.exception("notice %s must wait", notice_id)
-        _remember(notice_id, error)
-        _try_soon(notice_id)
+        _try_soon(notice_id, error)
         return None
 
 
@@ -184,6 +185,8 @@ def ask_about_untokened(body: bytes) -> None:
 
 def _judge(notice: Notice, order: Order, payment: Payment) -> Verdict:
     try:
+        if notice.is_cut:
+            raise notices.Malformed("longer than what is kept")
         result = notices.parse_stk(bytes(notice.body))
     except notices.Malformed as malformed:
         logger.warning("notice %s malformed: %s", notice.pk, malformed)
@@ -343,21 +346,30 @@ def _count_attempt(notice_id: int) -> bool:
     return True
 
 
-def _try_soon(notice_id: int) -> None:
+def _try_soon(notice_id: int, error: Exception) -> None:
+    """Make a notice due sooner than by its birth, and keep what broke it.
+
+    Only if that costs no time: the caller waits for an answer, and whoever held the
+    lock that broke it may hold it still.
+    """
     wait_s = settings.NOTICE_BACKOFF_S[0]
     try:
-        with transaction.atomic(durable=True):
+        with hasty_transaction(AFTERWARDS_LIMIT_S):
             Notice.objects.filter(pk=notice_id, processed_at__isnull=True).update(
-                next_try_at=clock.now() + clock.seconds(wait_s)
+                next_try_at=clock.now() + clock.seconds(wait_s),
+                error=_text_of(error),
             )
             later.enqueue_later(NOTICE_TASK, notice_id, seconds=wait_s)
-    except DatabaseError:
-        logger.exception("notice %s waits for the sweep", notice_id)
+    except (DatabaseError, InterfaceError):
+        logger.warning("notice %s waits for the sweep", notice_id)
 
 
 def _remember(notice_id: int, error: Exception) -> None:
-    text = f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
     try:
-        Notice.objects.filter(pk=notice_id).update(error=text)
-    except DatabaseError:
+        Notice.objects.filter(pk=notice_id).update(error=_text_of(error))
+    except (DatabaseError, InterfaceError):
         logger.exception("the error of notice %s could not be kept", notice_id)
+
+
+def _text_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
