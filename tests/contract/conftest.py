@@ -52,8 +52,11 @@ def mpesa_process():
 
 
 @pytest.fixture
-def mpesa(db, mpesa_process, settings, monkeypatch):
-    """M-Pesa as the installation reaches it; nothing of an earlier test is left."""
+def mpesa(transactional_db, mpesa_process, settings, monkeypatch):
+    """M-Pesa as the installation reaches it; nothing of an earlier test is left.
+
+    What meets the network commits for real.
+    """
     mpesa_process.reset()
     mpesa_process.faults(auto_delay_s=0.02)
     settings.MPESA_BASE_URL = mpesa_process.url

@@ -35,7 +35,7 @@ from tests.support.facts import (
 )
 
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 INITIATE = "/api/payments/mpesa/initiate"
 PHONE = "0712345678"
@@ -909,14 +909,16 @@ def test_503_UNAVAILABLE_our_database_cannot(bob, mpesa, order):
         ("payments_payment", lambda p, o: p.get("/api/payments")),
     ],
 )
-def test_503_UNAVAILABLE_wherever_the_database_fails(bob, order, table, call):
+def test_503_UNAVAILABLE_wherever_the_database_fails(
+    bob, order, table, call, transactional_db
+):
     with nothing_changes(), database_without(table):
         response = call(bob, order)
 
     assert refusal(response, 503, "UNAVAILABLE") == {}
 
 
-def test_503_UNAVAILABLE_when_signing_in(bob, password):
+def test_503_UNAVAILABLE_when_signing_in(bob, password, transactional_db):
     with database_without("auth_user"):
         response = Client().post(
             "/api/auth/token",
