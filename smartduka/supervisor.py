@@ -119,6 +119,9 @@ class Supervisor:
             self.asked_at = now
 
     def replace(self, reason: str) -> None:
+        """End what is left of the cluster and start another; not while stopping."""
+        if self.is_stopping:
+            return
         lived_s = (timezone.now() - self.started_at).total_seconds()
         self.quick_deaths = 0 if lived_s > LIVED_WELL_S else self.quick_deaths + 1
         pause_s = RESTART_PAUSES_S[
