@@ -56,8 +56,8 @@ test-fast: $(VENV)/dev ## Run what is quick, on SQLite
 test-race: $(VENV)/dev ## Run the races, on PostgreSQL
 	@$(PY) -m scripts.test --only race
 
-bench: $(VENV)/dev ## Measure callbacks and pushes against a do-nothing view
-	@$(PY) -m scripts.bench
+bench: $(VENV)/dev ## Measure callbacks and pushes beside pgbench
+	@$(PY) -m bench
 
 fmt: $(VENV)/dev ## Format the code and fix what can be fixed
 	@$(PY) -m ruff format .

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -30,7 +30,7 @@ class CannotStart(Exception):
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
+def postgres(options: Sequence[str] = POSTGRES_OPTIONS) -> Iterator[str]:
     """Run a PostgreSQL of our own and yield its DATABASE_URL; removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="smartduka-pg-"))
     user = server_user()
@@ -51,7 +51,7 @@ def postgres() -> Iterator[str]:
     )
     log = (home / "log").open("wb")
     server = subprocess.Popen(
-        [bin_dir / "postgres", "-D", data, "-k", home, *POSTGRES_OPTIONS],
+        [bin_dir / "postgres", "-D", data, "-k", home, *options],
         stdout=log,
         stderr=log,
         user=user,

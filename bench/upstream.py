@@ -1,0 +1,55 @@
+"""The simulator as an upstream that takes its time, and the way to it without us."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+from bench import load
+from bench.figures import UPSTREAM_S
+from payments import accounts
+from payments.gateways import daraja
+from smartduka.lib import clock
+
+
+PATH = "/mpesa/stkpush/v1/processrequest"
+
+
+def slow_down(port: int) -> None:
+    """Let each push take UPSTREAM_S, and prompts stay open for the whole run."""
+    faults = {"push_latency_s": UPSTREAM_S, "prompt_lifetime_s": 24 * 3600}
+    sent = urllib.request.Request(
+        f"http://127.0.0.1:{port}/__sim__/faults", json.dumps(faults).encode()
+    )
+    with urllib.request.urlopen(sent, timeout=5) as response:
+        assert response.status == 200
+
+
+def pushes(phones: list[str]) -> list[bytes]:
+    """Return pushes as our client sends them, for the simulator itself."""
+    account = accounts.platform_account()
+    assert account is not None
+    credentials = accounts.credentials(account)
+    stamp = daraja.timestamp(clock.now())
+    common: dict[str, Any] = {
+        "BusinessShortCode": credentials.shortcode,
+        "Password": daraja.password(credentials.shortcode, credentials.passkey, stamp),
+        "Timestamp": stamp,
+        "TransactionType": "CustomerPayBillOnline",
+        "Amount": 100,
+        "PartyB": credentials.party_b,
+        "CallBackURL": "http://127.0.0.1:9/none",
+        "AccountReference": "BENCH",
+        "TransactionDesc": "Bench",
+    }
+    bearer = daraja.Daraja().token(credentials)
+    return [
+        load.request(
+            "POST",
+            PATH,
+            json.dumps(common | {"PartyA": phone, "PhoneNumber": phone}).encode(),
+            Authorization=f"Bearer {bearer}",
+        )
+        for phone in phones
+    ]
