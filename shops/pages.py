@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 
 from shops import tenancy
 from shops.tenancy import Access
+from shops.words import sentence
+from smartduka.lib.api import error_body
 from smartduka.lib.errors import DomainError, Forbidden, NotFound
 
 
@@ -52,9 +54,12 @@ def shop_page(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpRespon
 
 def is_part(request: HttpRequest) -> bool:
     """Whether a script of ours asks, and so wants a fragment or JSON, not a page."""
-    return "HX-Request" in request.headers or request.headers.get("Accept") == (
-        "application/json"
-    )
+    return "HX-Request" in request.headers or wants_json(request)
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether a script of ours asks for facts, not for a fragment."""
+    return request.headers.get("Accept") == "application/json"
 
 
 def go_to(request: HttpRequest, url: str) -> HttpResponse:
@@ -65,7 +70,10 @@ def go_to(request: HttpRequest, url: str) -> HttpResponse:
 
 
 def refusal(request: HttpRequest, error: DomainError) -> HttpResponse:
-    """Say no in our own look: a page, or a fragment for a part of one."""
+    """Say no in our own look: a page, a fragment for a part of one, or JSON."""
+    if wants_json(request):
+        body = error_body(error.code, sentence(error), error.details)
+        return JsonResponse(body, status=error.http_status)
     template = "smartduka/_refusal.html" if is_part(request) else "smartduka/error.html"
     context = {"code": error.http_status, "error": error}
     return render(request, template, context, status=error.http_status)

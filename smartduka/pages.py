@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.defaults import ERROR_500_TEMPLATE_NAME
 
-from shops.pages import is_part
+from shops.pages import is_part, wants_json
 from smartduka.lib import api
 
 
@@ -58,6 +58,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _say(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse:
     if _is_api(request):
         return JsonResponse(api.error_body(code, message), status=status)
+    if wants_json(request):
+        return JsonResponse(api.error_body(code, gettext(message)), status=status)
     template = "smartduka/_refusal.html" if is_part(request) else "smartduka/error.html"
     context = {"code": status, "message": gettext(message)}
     return render(request, template, context, status=status)

@@ -13,8 +13,9 @@ let last = 0;
 let field = null;
 let before = "";
 
+// Whether a code is coming in; pressing + twice is none.
 export function isBurst() {
-  return burst.length > 1;
+  return burst.length > 1 && /[^+-]/.test(burst);
 }
 
 function isField(element) {

@@ -30,6 +30,8 @@ export class Sheet extends EventTarget {
     this.panel.addEventListener("htmx:timeout", () => this.tellTrouble("noLink"));
     this.panel.addEventListener("htmx:responseError", () => this.tellTrouble("broken"));
     this.panel.addEventListener("htmx:beforeRequest", () => this.dropTrouble());
+    // Forms here are htmx's alone: a native submit would leave the page.
+    this.panel.addEventListener("submit", (event) => event.preventDefault());
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("keydown", (event) => this.escape(event));
     setInterval(() => this.tick(), 250);
@@ -48,6 +50,7 @@ export class Sheet extends EventTarget {
   }
 
   open(orderId, query = "") {
+    this.abort();
     if (this.shown.order !== orderId) this.panel.replaceChildren();
     this.shown.order = orderId;
     if (!this.dialog.open) this.dialog.showModal();
@@ -58,7 +61,13 @@ export class Sheet extends EventTarget {
     });
   }
 
+  // What was sent is carried out all the same; only its answer is not awaited.
+  abort() {
+    window.htmx.trigger(this.panel, "htmx:abort");
+  }
+
   close() {
+    this.abort();
     this.shown = {};
     this.refreshAt = Infinity;
     this.clocks = [];
@@ -92,6 +101,7 @@ export class Sheet extends EventTarget {
     if (root.dataset.tone && was.state && isNew && was.order === order) tone.good();
     if (state === "failed" && was.state && isNew && was.order === order) tone.bad();
     if (state === "paid" && isNew) this.greenUntil = performance.now() + GREEN_AT_LEAST_MS;
+    root.classList.toggle("turning", isNew);
     if (isNew) this.announcer.textContent = root.dataset.say ?? "";
     this.focus(isNew);
     this.dispatchEvent(new CustomEvent("arrived", { detail: root.dataset }));

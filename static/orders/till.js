@@ -200,6 +200,7 @@ function open(orderId, query = "") {
 }
 
 async function view(orderId, query = "") {
+  viewing = null;
   if (orderId !== cart.order?.id) {
     try {
       viewing = await server.json(`${page.sales}/${orderId}`);

@@ -78,16 +78,20 @@ class Till:
         self.page.locator("#phone").fill(phone)
         self.page.keyboard.press("Enter")
 
+    def keep(self, name: str):
+        """Keep how it looks now, where SCREENSHOT_DIR says."""
+        if folder := os.environ.get("SCREENSHOT_DIR"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=f"{folder}/{name}.png")
+
     def picture(self, name: str):
-        """Keep how it looks in both sizes, where SCREENSHOT_DIR says."""
-        folder = os.environ.get("SCREENSHOT_DIR")
-        if not folder:
+        """Keep how it looks in both sizes."""
+        if not os.environ.get("SCREENSHOT_DIR"):
             return
-        Path(folder).mkdir(parents=True, exist_ok=True)
         for size, (width, height) in SIZES.items():
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.wait_for_timeout(350)  # the green has finished turning
-            self.page.screenshot(path=f"{folder}/{name}-{size}.png")
+            self.keep(f"{name}-{size}")
         self.page.set_viewport_size({"width": 1280, "height": 800})
 
 

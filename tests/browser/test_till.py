@@ -1,0 +1,344 @@
+"""The till under a cashier's hands: keyboard, scanner, mistakes, a bad network."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import SIZES, Till, rows
+from tests.support.servers import Installation, WebProcess
+from tests.support.simulator import SimulatorProcess
+
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with SimulatorProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory, simulator):
+    """One for the whole file: each test sells to a phone of its own."""
+    one = Installation(
+        tmp_path_factory.mktemp("shop"),
+        simulator_url=simulator.url,
+        STK_RATE_PER_SHOP="500/m",
+    )
+    with WebProcess(one):
+        yield one
+
+
+@pytest.fixture
+def goods(installation):
+    return installation.demo["shops"][0]["products"]
+
+
+@pytest.fixture
+def till(till_of, installation) -> Till:
+    one = till_of(installation)
+    one.expect_live("on")
+    return one
+
+
+def add(till, product):
+    before = till.page.locator(".line").count()
+    till.scan(product["barcode"])
+    expect(till.page.locator(".line")).to_have_count(before + 1)
+
+
+def test_keyboard_alone_sells_for_cash(till):
+    press = till.page.keyboard.press
+    press("/")
+    till.page.keyboard.type("sukari", delay=60)
+    expect(till.page.locator(".tile")).to_have_count(1)
+    press("Enter")
+    expect(till.page.locator(".line")).to_have_count(1)
+    expect(till.page.locator("#search")).to_have_value("")
+    press("Escape")
+    press("+")
+    expect(till.page.locator("#total")).to_have_text("KES 330")
+    press("-")
+    expect(till.page.locator("#total")).to_have_text("KES 165")
+    press("Alt+1")
+    expect(till.page.locator("#given")).to_be_focused()
+    till.page.keyboard.type("200", delay=60)
+    expect(till.page.locator("#change")).to_contain_text("KES 35")
+    press("Enter")
+    till.expect_state("paid")
+    expect(till.sheet).to_contain_text("Give back")
+    press("Enter")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator(".line")).to_have_count(0)
+
+
+def test_green_stays_long_enough_to_be_seen(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+1")
+    till.page.locator("[data-note]").first.click()
+    till.page.keyboard.press("Enter")
+    till.expect_state("paid")
+    shown_at = till.page.evaluate("performance.now()")
+
+    till.page.keyboard.press("Enter")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+
+    assert till.page.evaluate("performance.now()") - shown_at > 1300
+
+
+def test_cart_survives_a_reload_and_a_sale_can_be_held(till, goods):
+    add(till, goods[0])
+    till.page.reload()
+    expect(till.page.locator(".line")).to_have_count(1)
+
+    till.page.keyboard.press("F4")
+    expect(till.page.locator("#hold")).to_contain_text("Held: 1")
+    add(till, goods[1])
+    till.page.keyboard.press("F4")
+    till.page.keyboard.press("F4")
+    till.page.locator("#held-list .btn").first.click()
+
+    expect(till.page.locator(".line")).to_contain_text(goods[0]["name"])
+
+
+@pytest.mark.parametrize("typed", ["0", "99999", "abc", "", "1.5", "-1"])
+def test_impossible_quantity_is_told_at_the_line(till, goods, typed):
+    add(till, goods[0])
+    box = till.page.locator(".line input")
+
+    box.fill(typed)
+    box.press("Tab")
+
+    expect(till.page.locator(".line .why")).to_contain_text("Write a whole number")
+    expect(till.page.locator("#total")).to_have_text("KES 80")
+
+
+def test_more_than_the_stock_is_told_and_nothing_is_lost(till, goods):
+    add(till, goods[0])
+    box = till.page.locator(".line input")
+    box.fill("9000")
+    box.press("Tab")
+    expect(till.page.locator("#total")).to_have_text("KES 720,000")
+
+    till.page.keyboard.press("Alt+2")
+
+    expect(till.page.locator("#trouble")).to_contain_text(
+        re.compile(r"Only \d+ left of")
+    )
+    expect(till.page.locator(".line .why")).to_contain_text("left of")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator(".line")).to_have_count(1)
+
+
+def test_escape_closes_a_form_but_never_a_prompt_and_focus_comes_back(
+    till, goods, installation
+):
+    add(till, goods[0])
+    till.page.locator("#mpesa").focus()
+    till.page.keyboard.press("Enter")
+    expect(till.page.locator("#phone")).to_be_focused()
+    till.page.keyboard.press("Escape")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator("#mpesa")).to_be_focused()
+
+    till.send_to("0700000101")
+    till.expect_state("waiting")
+    for _ in range(3):
+        till.page.keyboard.press("Escape")
+
+    till.expect_state("waiting")
+    expect(till.page.locator("#sheet")).to_be_visible()
+    found = "select status from payments_payment where phone = '254700000101'"
+    assert rows(installation, found) == [("pending",)]
+
+
+def test_sheet_keeps_the_focus_inside(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    expect(till.page.locator("#phone")).to_be_focused()
+
+    for _ in range(20):
+        till.page.keyboard.press("Tab")
+        assert till.page.evaluate(
+            "document.activeElement === document.body"
+            " || document.querySelector('#sheet').contains(document.activeElement)"
+        )
+
+
+def test_double_click_on_send_is_one_push(till, goods, installation):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    till.page.locator("#phone").fill("0700000102")
+
+    till.page.locator("button[type=submit]", has_text="Send to phone").dblclick()
+
+    till.expect_state("waiting")
+    found = "select count(*) from payments_payment where phone = '254700000102'"
+    assert rows(installation, found) == [(1,)]
+
+
+def test_scan_while_the_number_is_typed_leaves_the_number(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    till.page.locator("#phone").press_sequentially("0712", delay=120)
+    till.page.wait_for_timeout(150)
+
+    till.scan(goods[1]["barcode"])
+
+    expect(till.page.locator("#phone")).to_have_value("0712")
+    till.expect_state("mpesa")
+
+
+def test_whole_number_typed_very_fast_is_no_scan(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    expect(till.page.locator("#phone")).to_be_focused()
+
+    till.scan("0700000103")
+
+    till.expect_state("waiting")
+
+
+def test_next_customer_is_scanned_while_it_is_green(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+1")
+    till.page.locator("[data-note]").first.click()
+    till.page.keyboard.press("Enter")
+    till.expect_state("paid")
+
+    till.scan(goods[1]["barcode"])
+
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator(".line")).to_have_count(1)
+    expect(till.page.locator(".line")).to_contain_text(goods[1]["name"])
+
+
+def test_lost_network_while_sending_is_told_and_a_second_press_sends_once(
+    till, goods, installation
+):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    till.page.locator("#phone").fill("0700000104")
+    reached = []
+
+    def lose_the_answer(route):
+        reached.append(route.fetch().status)
+        route.abort()
+
+    till.page.route("**/mpesa", lose_the_answer, times=1)
+    till.page.keyboard.press("Enter")
+    expect(till.sheet).to_contain_text("No connection to the till’s server")  # noqa: RUF001 -- as written there
+    expect(till.page.locator("#phone")).to_have_value("0700 000 104")
+    till.page.locator("button[type=submit]", has_text="Send to phone").click()
+    till.expect_state("waiting")
+
+    till.faults.clear()  # htmx told the console what the page told the cashier
+    found = "select count(*) from payments_payment where phone = '254700000104'"
+    assert (reached, rows(installation, found)) == ([200], [(1,)])
+
+
+def test_several_payers_of_one_sale(till, goods, simulator):
+    add(till, goods[1])
+    till.page.keyboard.press("Alt+2")
+    till.page.locator("#phone").fill("0700000105")
+    till.page.get_by_text("Only a part of it").click()
+    till.page.locator("#part").fill("100")
+    till.page.keyboard.press("Enter")
+    till.expect_state("waiting")
+    till.page.get_by_role("button", name=re.compile("Another payer")).click()
+    till.page.locator("#phone").fill("0700000106")
+    till.page.get_by_text("Only a part of it").click()
+    till.page.locator("#part").fill("80")
+    till.page.keyboard.press("Enter")
+    till.expect_state("waiting")
+
+    for phone in ("254700000105", "254700000106"):
+        prompt = simulator.wait_for_prompt(phone)
+        simulator.answer(prompt["checkoutRequestId"], "pay")
+
+    till.expect_state("paid")
+    expect(till.page.locator(".parts li")).to_have_count(2)
+
+
+def test_back_button_leaves_the_sheet_and_forward_brings_it_back(till, goods):
+    add(till, goods[0])
+    till.send_to("0700000107")
+    till.expect_state("waiting")
+
+    till.page.go_back()
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator("#show")).to_be_visible()
+    till.page.go_forward()
+
+    till.expect_state("waiting")
+
+
+def test_sale_that_is_not_there_is_told(till, installation):
+    till.page.goto(
+        f"{installation.url}/till/?sale=00000000-0000-4000-8000-000000000000"
+    )
+
+    expect(till.page.locator("#tell")).to_contain_text("does not exist in your shop")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "sw"])
+def test_everything_can_be_read_and_pressed(
+    till, goods, simulator, language, theme, size
+):
+    page = till.page
+    if language == "sw":
+        page.locator("#menu summary").click()
+        page.get_by_role("button", name="Kiswahili").click()
+        expect(page.locator("html")).to_have_attribute("lang", "sw")
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+    phone = f"0700{hash_of(language, theme, size):04}11"
+    faults = {}
+
+    def look(at):
+        page.wait_for_timeout(350)
+        if found := page.evaluate(AUDIT):
+            faults[at] = found
+        till.keep(f"{at}-{language}-{theme}-{size}")
+
+    look("empty till")
+    add(till, goods[1])
+    look("till")
+    page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+    page.locator("#given").fill("100")
+    look("cash")
+    page.keyboard.press("Enter")
+    till.expect_state("part")
+    look("part paid")
+    till.send_to(phone)
+    till.expect_state("waiting")
+    look("waiting")
+    page.locator("#stop").click()
+    till.expect_state("stopped")
+    look("stopped")
+    page.locator("#next").click()
+    page.locator("#pill-button").click()
+    expect(page.locator("#queue .queue .btn").first).to_be_visible()
+    look("queue")
+    page.locator("#queue .queue .btn").first.click()
+    till.expect_state("stopped")
+    simulator.answer(
+        simulator.prompts("254" + phone[1:])[0]["checkoutRequestId"], "pay"
+    )
+    till.expect_state("paid")
+    look("paid")
+
+    assert faults == {}
+
+
+def hash_of(*words):
+    """A small number that differs between the cases of one test."""
+    return sum(ord(letter) * place for place, letter in enumerate("".join(words))) % 899
