@@ -16,6 +16,7 @@ from orders.models import Order, OrderEvent, OrderLine
 from shops.models import Product, Shop
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError, InvalidRequest, NotFound
+from smartduka.lib.transactions import repeated
 
 
 MOST_LINES = 300
@@ -52,6 +53,7 @@ class Item:
     quantity: int
 
 
+@repeated
 def place_order(*, shop: Shop, actor: Any, items: Sequence[Item]) -> Order:
     """Open a sale with these goods at today's prices; return it with its lines.
 
@@ -82,6 +84,7 @@ def place_order(*, shop: Shop, actor: Any, items: Sequence[Item]) -> Order:
     return order
 
 
+@repeated
 def replace_lines(
     order_id: object, *, shop: Shop, actor: Any, items: Sequence[Item]
 ) -> Order:

@@ -18,6 +18,7 @@ from orders.models import Order, OrderEvent
 from shops import stock
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError
+from smartduka.lib.transactions import repeated
 
 
 class OrderNotOpen(DomainError):
@@ -84,6 +85,7 @@ def take_payment(order: Order, amount: Decimal, *, actor: Any) -> Taken:
     return taken
 
 
+@repeated
 def cancel(order_id: uuid.UUID | str, *, actor: Any) -> Order:
     """Cancel an open order without money on it; return it.
 

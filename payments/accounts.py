@@ -7,7 +7,10 @@ into somebody else's account.
 
 from __future__ import annotations
 
+import logging
+
 from django.conf import settings
+from django.db import IntegrityError, transaction
 
 from payments.enums import AccountType
 from payments.gateways.base import Credentials
@@ -15,6 +18,9 @@ from payments.models import MpesaAccount, MpesaSettings
 from shops.models import Shop
 from smartduka.lib.errors import DomainError
 from smartduka.lib.sealing import Unsealable
+
+
+logger = logging.getLogger(__name__)
 
 
 class NotConfigured(DomainError):
@@ -60,22 +66,42 @@ def platform_account() -> MpesaAccount | None:
     """
     if not settings.MPESA_SHORTCODE:
         return None
-    account = MpesaAccount.objects.filter(
+    account = _platform_row()
+    if account is not None and _has_keys_of_settings(account):
+        return account
+    if account is not None:
+        return _with_keys_of_settings(account)
+    account = MpesaAccount(
+        environment=settings.MPESA_ENV,
+        type=settings.MPESA_TYPE,
+        shortcode=settings.MPESA_SHORTCODE,
+        party_b=settings.MPESA_PARTY_B,
+    )
+    try:
+        with transaction.atomic():
+            return _with_keys_of_settings(account)
+    except IntegrityError:
+        # Another process was faster, or a number is another account's already.
+        account = _platform_row()
+    if account is None:
+        logger.error(
+            "the platform's M-Pesa numbers belong to another account already:"
+            " MPESA_SHORTCODE, MPESA_PARTY_B and MPESA_TYPE change together"
+        )
+    return account
+
+
+def _platform_row() -> MpesaAccount | None:
+    return MpesaAccount.objects.filter(
         environment=settings.MPESA_ENV,
         shop=None,
         type=settings.MPESA_TYPE,
         shortcode=settings.MPESA_SHORTCODE,
         party_b=settings.MPESA_PARTY_B,
     ).first()
-    if account is not None and _has_keys_of_settings(account):
-        return account
-    if account is None:
-        account = MpesaAccount(
-            environment=settings.MPESA_ENV,
-            type=settings.MPESA_TYPE,
-            shortcode=settings.MPESA_SHORTCODE,
-            party_b=settings.MPESA_PARTY_B,
-        )
+
+
+def _with_keys_of_settings(account: MpesaAccount) -> MpesaAccount:
     account.consumer_key = settings.MPESA_CONSUMER_KEY
     account.consumer_secret = settings.MPESA_CONSUMER_SECRET
     account.passkey = settings.MPESA_PASSKEY

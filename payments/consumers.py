@@ -15,8 +15,10 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 
 from payments import queries, tickets
+from payments.enums import PaymentStatus
 from payments.models import Payment
 from payments.states import payment_state
 from shops import tenancy
@@ -27,6 +29,29 @@ from smartduka.lib.errors import DomainError, NotFound
 logger = logging.getLogger(__name__)
 
 NOT_SIGNED_IN, NOT_ALLOWED, UNKNOWN = 4401, 4403, 4404
+# Messages may be lost even where they cross processes.
+SELDOM_S = 20
+
+
+def is_older(state: dict[str, Any], shown: dict[str, Any] | None) -> bool:
+    """Whether a state is from before the one that is shown.
+
+    Messages leave after their commits and may overtake each other; statuses only
+    move one way, an answer stays, and a receipt is not taken back.
+    """
+    if shown is None:
+        return False
+    if state["status"] != shown["status"]:
+        return _can_become(state["status"], shown["status"])
+    if state["undecided"] != shown["undecided"]:
+        return bool(state["undecided"])
+    return bool(shown["mpesaReceiptNumber"]) and not state["mpesaReceiptNumber"]
+
+
+def _can_become(old: str, new: str) -> bool:
+    return any(
+        step == new or _can_become(step, new) for step in PaymentStatus.MOVES[old]
+    )
 
 
 class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyped base
@@ -50,7 +75,9 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             return
         await self.channel_layer.group_add(group, self.channel_name)
         self.group = group
-        await self.send_first(await self._look())
+        states = await self._look()
+        self.seen |= {state["transactionId"]: state for state in states}
+        await self.send_first(states)
         self.watcher = asyncio.create_task(self._watch())
 
     async def disconnect(self, code: int) -> None:
@@ -67,7 +94,8 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Forward what happened."""
         message = event["data"]
         state = message["payment"]
-        if self.seen.get(state["transactionId"]) != state:
+        shown = self.seen.get(state["transactionId"])
+        if shown != state and not is_older(state, shown):
             self.seen[state["transactionId"]] = state
             await self.send_json(message)
 
@@ -98,22 +126,23 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         states: list[dict[str, Any]] = await database_sync_to_async(
             lambda: [payment_state(payment) for payment in self.look()]
         )()
-        self.seen |= {state["transactionId"]: state for state in states}
         return states
 
     async def _tell_changes(self) -> None:
-        before = dict(self.seen)
         for state in await self._look():
-            old = before.get(state["transactionId"])
-            if old != state:
-                moved = old is None or old["status"] != state["status"]
-                event = f"payment.{state['status'] if moved else 'updated'}"
-                await self.send_json({"event": event, "payment": state})
+            # Compared after the look: a message may have come in the meantime.
+            old = self.seen.get(state["transactionId"])
+            if old == state or is_older(state, old):
+                continue
+            self.seen[state["transactionId"]] = state
+            moved = old is None or old["status"] != state["status"]
+            event = f"payment.{state['status'] if moved else 'updated'}"
+            await self.send_json({"event": event, "payment": state})
 
     async def _watch(self) -> None:
         """Look at the database where needed; close when membership ends."""
         loop = asyncio.get_running_loop()
-        checked_at = loop.time()
+        checked_at = looked_at = loop.time()
         while True:
             pause_s = min(settings.SOCKET_LOOK_S, settings.MEMBERSHIP_RECHECK_S)
             await asyncio.sleep(pause_s)
@@ -121,9 +150,10 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
                 if loop.time() - checked_at >= settings.MEMBERSHIP_RECHECK_S:
                     checked_at = loop.time()
                     await database_sync_to_async(self.require_membership)()
-                if self._must_look():
+                if self._must_look(loop.time() - looked_at):
+                    looked_at = loop.time()
                     await self._tell_changes()
-            except DomainError:
+            except (DomainError, ObjectDoesNotExist):
                 await self.close(NOT_ALLOWED)
                 return
             except Exception:
@@ -136,8 +166,15 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             raise tenancy.NotAMember
         self.find()
 
-    def _must_look(self) -> bool:
-        return not settings.CHANNEL_LAYER_CROSSES_PROCESSES
+    def _must_look(self, since_s: float) -> bool:
+        """Always where messages do not cross: what is undecided is found by looking.
+
+        Else seldom, and only while something shown is undecided.
+        """
+        if not settings.CHANNEL_LAYER_CROSSES_PROCESSES:
+            return True
+        undecided = any(state["undecided"] for state in self.seen.values())
+        return undecided and since_s >= SELDOM_S
 
 
 class PaymentSocket(PaymentsSocket):

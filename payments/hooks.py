@@ -33,13 +33,16 @@ def stk(request: HttpRequest, token: str) -> HttpResponse:
     nonce_hash = hook_tokens.verify(token)
     if nonce_hash is None:
         return _reject(request)
+    raw = _raw(request)
     try:
-        stored = inbox.store_for_payment(nonce_hash, _raw(request))
+        stored = inbox.store_for_payment(nonce_hash, raw)
     except (DatabaseError, InterfaceError):
         logger.exception("a callback could not be stored")
         return _unavailable()
     if stored.is_new:
         inbox.process_now(stored.notice_id)
+    else:
+        inbox.reconsider(stored.notice_id, raw)
     return JsonResponse(ACCEPTED)
 
 

@@ -25,6 +25,8 @@ from payments.gateways import result_codes
 from payments.models import Notice, Payment
 from payments.settlement import Outcome
 from smartduka.lib import clock, later
+from smartduka.lib.redaction import redacted
+from smartduka.lib.text import clean
 from smartduka.lib.transactions import hasty_transaction, repeated
 
 
@@ -155,6 +157,27 @@ def due(limit: int, now: datetime | None = None) -> list[int]:
     return list(rows.order_by("next_try_at").values_list("pk", flat=True)[:limit])
 
 
+def reconsider(notice_id: int, raw: Raw) -> None:
+    """Judge a notice again when the same bytes now came from a listed address."""
+    if not raw.address_is_listed:
+        return
+    try:
+        changed = Notice.objects.filter(
+            pk=notice_id, verdict=Verdict.UNVERIFIED, address_is_listed=False
+        ).update(
+            address=raw.address or None,
+            address_is_listed=True,
+            verdict=Verdict.NEW,
+            processed_at=None,
+            next_try_at=clock.now() + clock.seconds(settings.NOTICE_FIRST_TRY_S),
+        )
+    except (DatabaseError, InterfaceError):
+        logger.exception("notice %s could not be reconsidered", notice_id)
+        return
+    if changed:
+        process_now(notice_id)
+
+
 def process_again(notice_id: int) -> Verdict | None:
     """Process a parked or broken notice once more, because a person asked for it."""
     Notice.objects.filter(pk=notice_id, payment__isnull=False).update(
@@ -198,7 +221,10 @@ def _judge(notice: Notice, order: Order, payment: Payment) -> Verdict:
         schedule.bring_forward(payment)
         return Verdict.UNVERIFIED
     settlement.learn_ids(
-        payment, result.merchant_request_id, result.checkout_request_id
+        payment,
+        result.merchant_request_id,
+        result.checkout_request_id,
+        source=Source.CALLBACK,
     )
     outcome = _apply(notice, order, payment, result)
     if outcome in (Outcome.UNCERTAIN, Outcome.RECEIPT_TAKEN):
@@ -285,29 +311,35 @@ def _insert(
         received_at=clock.now(),
         next_try_at=next_try_at,
     )
+    statement, values = _insert_or_count(row)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        notice_id, copies = cursor.fetchone()
+    return Stored(notice_id=notice_id, is_new=copies == 1)
+
+
+def _insert_or_count(row: Notice) -> tuple[str, list[Any]]:
+    """The statement for a row, by hand: the ORM's own returns no id on a conflict."""
     fields = [field for field in Notice._meta.concrete_fields if not field.primary_key]
     target = (
         "(kind, body_hash) WHERE payment_id IS NULL"
-        if payment_id is None
+        if row.payment_id is None
         else "(payment_id, body_hash) WHERE payment_id IS NOT NULL"
     )
     quote = connection.ops.quote_name
     table = quote(Notice._meta.db_table)
-    columns = ", ".join(quote(field.column) for field in fields)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
+    statement = (
+        f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 -- names of our own model, values as parameters
+        f" ON CONFLICT {target} DO UPDATE SET copies = {table}.copies + 1"
+        " RETURNING id, copies"
+    )
     values = [
         field.get_db_prep_save(getattr(row, field.attname), connection)
         for field in fields
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 -- names of our own model, values as parameters
-            f" ON CONFLICT {target} DO UPDATE SET copies = {table}.copies + 1"
-            " RETURNING id, copies",
-            values,
-        )
-        notice_id, copies = cursor.fetchone()
-    return Stored(notice_id=notice_id, is_new=copies == 1)
+    return statement, values
 
 
 def _insert_capped(kind: str, raw: Raw, verdict: Verdict) -> Stored | None:
@@ -356,6 +388,7 @@ def _try_soon(notice_id: int, error: Exception) -> None:
     try:
         with hasty_transaction(AFTERWARDS_LIMIT_S):
             Notice.objects.filter(pk=notice_id, processed_at__isnull=True).update(
+                attempts=1,
                 next_try_at=clock.now() + clock.seconds(wait_s),
                 error=_text_of(error),
             )
@@ -372,4 +405,4 @@ def _remember(notice_id: int, error: Exception) -> None:
 
 
 def _text_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
+    return redacted(clean(f"{type(error).__name__}: {error}"))[:2000]

@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from smartduka.lib.clock import NAIROBI
+from smartduka.lib.text import clean
 
 
 RECEIPT = re.compile(r"[A-Z0-9]{8,12}")
@@ -67,12 +68,6 @@ def parse_stk(body: bytes) -> StkResult:
         phone=_digits(items.get("PhoneNumber"))[:64],
         paid_at=_moment(items.get("TransactionDate")),
     )
-
-
-def clean(value: object) -> str:
-    """Return text that every database can store: no NUL, no lone surrogates."""
-    text = value if isinstance(value, str) else ""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _json(body: bytes) -> Any:

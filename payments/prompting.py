@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
@@ -60,6 +60,8 @@ HOOK_PATH = "/hooks/stk/"
 REFERENCE_TRIES = 5
 # A twin looks again after so long, and longer each time.
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 0.5
+# How long a database may be away when M-Pesa's answer is to be kept.
+KEEP_PAUSES_S = (0.2, 1.0, 3.0)
 
 
 class AmountTooSmall(DomainError):
@@ -258,12 +260,17 @@ def _stop(payment_id: uuid.UUID, actor: Any) -> Payment:
 
 def _cancel_if_open(order: Order, payment: Payment, actor: Any, reason: str) -> None:
     if payment.is_open:
+        changes: dict[str, Any] = {}
+        if payment.answered_at is not None and payment.checkout_request_id is None:
+            # Nothing can be asked without its id: only other evidence helps.
+            changes["next_ask_at"] = None
         lifecycle.move(
             payment,
             PaymentStatus.CANCELLED,
             source=Source.PERSON,
             actor=actor,
             reason=reason,
+            **changes,
         )
         news.publish(payment, order, "payment.cancelled")
 
@@ -282,7 +289,10 @@ def _prompt(intent: _Intent, order: Order) -> Prompted:
         begun = _begin(intent)
     except IntegrityError:
         # A constraint was the net below the lock: whoever won is the answer.
-        begun = _winner(intent, order)
+        winner = _winner(intent, order)
+        if winner is None:
+            raise
+        begun = winner
     if isinstance(begun, Payment):
         return Prompted(_settled_twin(begun), is_new=False)
     return Prompted(_push(begun), is_new=True)
@@ -333,14 +343,11 @@ def _open_twin(intent: _Intent, order: Order) -> Payment | None:
     )
 
 
-def _winner(intent: _Intent, order: Order) -> Payment:
+def _winner(intent: _Intent, order: Order) -> Payment | None:
     twin = _by_key(intent) if intent.key else None
     if twin is None and intent.retry_of is not None:
         twin = Payment.objects.filter(retry_of=intent.retry_of).first()
-    twin = twin or _open_twin(intent, order)
-    if twin is None:
-        raise InFlight(details={"retryAfter": 1})
-    return twin
+    return twin or _open_twin(intent, order)
 
 
 def _settled_twin(payment: Payment) -> Payment:
@@ -349,7 +356,8 @@ def _settled_twin(payment: Payment) -> Payment:
     Raises InFlight after IDEMPOTENCY_WAIT_S. A push older than its own time-outs
     lost its answer with its process: it is returned as unknown.
     """
-    longest_s = settings.PUSH_CONNECT_TIMEOUT_S + settings.PUSH_READ_TIMEOUT_S + 1
+    # A token and a push, each with its own time-outs.
+    longest_s = 2 * (settings.PUSH_CONNECT_TIMEOUT_S + settings.PUSH_READ_TIMEOUT_S) + 1
     over_at = payment.created_at + clock.seconds(longest_s)
     until, pause_s = time.monotonic() + settings.IDEMPOTENCY_WAIT_S, FIRST_LOOK_S
     while payment.answered_at is None and payment.status == PaymentStatus.CREATED:
@@ -378,6 +386,9 @@ def _begin(intent: _Intent) -> _Begun | Payment:
         order_lifecycle.require_open(order)
         amount = _amount_of(intent, order)
         replaced = _replaced(intent)
+        if replaced is not None and replaced.decided_at is not None:
+            return replaced
+        _require_still_failed(intent)
         if replaced is None and (twin := _open_twin(intent, order)):
             return twin
         account = accounts.account_of(intent.access.shop)
@@ -415,7 +426,20 @@ def _amount_of(intent: _Intent, order: Order) -> int:
 def _replaced(intent: _Intent) -> Payment | None:
     if intent.replaces is None:
         return None
-    return Payment.objects.select_for_update(no_key=True).get(pk=intent.replaces.pk)
+    return (
+        Payment.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("order")
+        .get(pk=intent.replaces.pk)
+    )
+
+
+def _require_still_failed(intent: _Intent) -> None:
+    """Raise NotRetryable when money came for the payment to be retried."""
+    if intent.retry_of is None:
+        return
+    retried = Payment.objects.select_for_update(no_key=True).get(pk=intent.retry_of.pk)
+    if retried.status != PaymentStatus.FAILED:
+        raise NotRetryable
 
 
 def _require_unspoken(order: Order, amount: int, intent: _Intent) -> None:
@@ -431,20 +455,23 @@ def _require_unspoken(order: Order, amount: int, intent: _Intent) -> None:
                for one in undecided}  # fmt: skip
     fresh = [one for one in undecided if free_at[one.pk] > now]
     speaking = fresh if intent.accept_risk else undecided
-    rest = whole(order.balance) - sum(whole(one.amount) for one in speaking)
-    if amount <= rest:
+    balance = whole(order.balance)
+    if amount <= balance - sum(whole(one.amount) for one in speaking):
         return
-    retry_after = _longest_wait([free_at[one.pk] for one in fresh], now)
-    names = [str(one.pk) for one in speaking]
+    # With the cashier's word, only the fresh ones would still speak.
+    risk_is_enough = amount <= balance - sum(whole(one.amount) for one in fresh)
+    wait_s = (
+        0 if risk_is_enough else _longest_wait([free_at[one.pk] for one in fresh], now)
+    )
     raise PromptInTheWay(
-        "The customer may still be paying: this sale was already asked for."
-        if fresh
-        else "An earlier prompt is still undecided. Ask the customer whether it was"
-        " paid; confirm that it was not, to send another.",
+        "An earlier prompt is still undecided. Ask the customer whether it was"
+        " paid; confirm that it was not, to send another."
+        if risk_is_enough
+        else "The customer may still be paying: this sale was already asked for.",
         details={
-            "retryAfter": retry_after,
-            "undecided": names,
-            "acceptRiskAllowed": not fresh,
+            "retryAfter": wait_s,
+            "undecided": [str(one.pk) for one in speaking],
+            "acceptRiskAllowed": risk_is_enough,
         },
     )
 
@@ -529,8 +556,7 @@ def _push(begun: _Begun) -> Payment:
         callback_url=settings.MPESA_CALLBACK_URL + HOOK_PATH + begun.token.text,
     )
     give_back_connection()
-    answer = _call(credentials, asked)
-    return _record_answer(payment.pk, answer)
+    return _keep_answer(payment.pk, _call(credentials, asked))
 
 
 def _call(credentials: Credentials, asked: PushRequest) -> PushAccepted | GatewayError:
@@ -542,6 +568,26 @@ def _call(credentials: Credentials, asked: PushRequest) -> PushAccepted | Gatewa
         # Whatever broke, the prompt may be on the phone.
         logger.exception("a push broke off")
         return GatewayError(f"broke off: {type(error).__name__}", certain=False)
+
+
+def _keep_answer(payment_id: uuid.UUID, answer: PushAccepted | GatewayError) -> Payment:
+    """Commit the outcome, also through a short outage of the database.
+
+    Without it the payment's id at M-Pesa would be lost for good, and only its
+    callback could still find it.
+    """
+    for pause_s in KEEP_PAUSES_S:
+        try:
+            return _record_answer(payment_id, answer)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("payment %s: kept later: %s", payment_id, error)
+            give_back_connection()
+            time.sleep(pause_s)
+    try:
+        return _record_answer(payment_id, answer)
+    except Exception:
+        logger.critical("payment %s: answer not kept: %s", payment_id, answer)
+        raise
 
 
 @repeated
@@ -558,7 +604,10 @@ def _record_answer(
         payment.answered_at = clock.now()
         if isinstance(answer, PushAccepted):
             settlement.learn_ids(
-                payment, answer.merchant_request_id, answer.checkout_request_id
+                payment,
+                answer.merchant_request_id,
+                answer.checkout_request_id,
+                source=Source.PUSH,
             )
             settlement.accept(order, payment, Source.PUSH)
         elif answer.certain:

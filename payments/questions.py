@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from payments import accounts, budget, gateways, lifecycle, news, schedule, settlement
 from payments.enums import PaymentStatus, Source
@@ -32,13 +33,26 @@ logger = logging.getLogger(__name__)
 
 # A task may run a moment before the time it was set for.
 EARLY = timedelta(seconds=0.5)
+# In less time than this no answer comes: better not to ask.
+SHORTEST_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A question that is ours to ask."""
+
+    payment_id: uuid.UUID
+    account: MpesaAccount
+    checkout_request_id: str
+    asked_at: datetime
 
 
 def ask(payment_id: uuid.UUID | str, *, limit_s: float | None = None) -> bool:
     """Ask M-Pesa about a payment now; False if it was not asked.
 
-    Not asked: it is decided and confirmed, its id at M-Pesa is not known, it was
-    asked within the last ten seconds, or the account's budget is spent. Whatever
+    Not asked: its money is recorded and confirmed, its id at M-Pesa is not known, it
+    was asked within the last ten seconds, the account's budget is spent, or M-Pesa
+    could not be reached. A failed one may be asked about: people show SMS. Whatever
     M-Pesa says is applied before this returns. Call outside any transaction.
     """
     return _ask(payment_id, Q(checkout_request_id__isnull=False), limit_s)
@@ -49,9 +63,10 @@ def attend(payment_id: uuid.UUID | str) -> bool:
 
     What the delayed tasks and the sweep call. Doing it twice asks once.
     """
-    asked = _ask(payment_id, Q(next_ask_at__lte=clock.now() + EARLY), None)
-    expire_if_over(payment_id)
-    return asked
+    try:
+        return _ask(payment_id, Q(next_ask_at__lte=clock.now() + EARLY), None)
+    finally:
+        expire_if_over(payment_id)
 
 
 def ask_first(payments: Iterable[Payment]) -> None:
@@ -62,7 +77,7 @@ def ask_first(payments: Iterable[Payment]) -> None:
     until = clock.now() + clock.seconds(settings.ASK_FIRST_LIMIT_S)
     for payment in payments:
         left_s = (until - clock.now()).total_seconds()
-        if left_s <= 0:
+        if left_s < SHORTEST_S:
             return
         ask(payment.pk, limit_s=left_s)
 
@@ -98,74 +113,101 @@ def expire_if_over(payment_id: uuid.UUID | str) -> bool:
 
 
 def _ask(payment_id: uuid.UUID | str, due: Q, limit_s: float | None) -> bool:
-    payment = _claim(payment_id, due)
-    if payment is None or payment.account is None:
+    claim = _claim(payment_id, due)
+    if claim is None:
         return False
-    if payment.checkout_request_id is None:
+    answer = _query(claim, limit_s or settings.PUSH_READ_TIMEOUT_S)
+    if answer.kind == Answered.NOT_ASKED:
+        # It never left: nobody needs to rest from it.
+        Payment.objects.filter(pk=claim.payment_id, asked_at=claim.asked_at).update(
+            asked_at=None
+        )
+        logger.info("payment %s not asked: %s", payment_id, answer.description)
         return False
-    answer = _query(payment.account, payment.checkout_request_id, limit_s)
-    _apply(payment.pk, answer)
+    _apply(claim.payment_id, answer)
     return True
 
 
-@repeated
-def _claim(payment_id: uuid.UUID | str, due: Q) -> Payment | None:
+def _claim(payment_id: uuid.UUID | str, due: Q) -> _Claim | None:
     """Claim the next question: counted, the one after it set, in one transaction.
 
     Returns None when somebody else has it, or nothing is to be asked. A payment
-    whose id at M-Pesa is unknown is claimed too, so that it expires in time.
+    whose id at M-Pesa is unknown is claimed too, so that it expires in time. The
+    budget is asked before the row is locked: its counters may be slow.
     """
-    now = clock.now()
-    rested = Q(asked_at__isnull=True) | Q(
-        asked_at__lte=now - clock.seconds(settings.QUESTION_MIN_GAP_S)
+    found = _askable(due).filter(pk=payment_id).select_related("account").first()
+    if found is None or found.account is None:
+        return None
+    # Only the installation's own environment answers for money (law 13).
+    can_ask = (
+        found.checkout_request_id is not None
+        and found.environment == settings.MPESA_ENV
     )
-    wanted = Q(decided_at__isnull=True) | Q(next_ask_at__isnull=False)
+    young_since = clock.now() - clock.seconds(settings.PAYMENT_EXPIRES_S)
+    affordable = not can_ask or budget.take(
+        found.account_id, young=found.created_at > young_since
+    )
+    now = clock.now()
+    if not _set_next(found, due, now, asks=can_ask and affordable, counts=affordable):
+        return None
+    if not (can_ask and affordable):
+        return None
+    assert found.checkout_request_id is not None
+    return _Claim(found.pk, found.account, found.checkout_request_id, now)
+
+
+@repeated
+def _set_next(
+    found: Payment, due: Q, now: datetime, *, asks: bool, counts: bool
+) -> bool:
+    """Take the question if it is still there; True for the one who took it.
+
+    Opens a transaction, locks the payment. A payment that is decided and has no
+    question due (somebody wants to know anyway) gets no next one.
+    """
     with transaction.atomic(durable=True):
         payment = (
-            Payment.objects.select_for_update(no_key=True, of=("self",))
-            .select_related("account")
-            .filter(rested, wanted, due, pk=payment_id, account__isnull=False)
-            .first()
+            _askable(due).select_for_update(no_key=True).filter(pk=found.pk).first()
         )
         if payment is None:
-            return None
-        young = payment.created_at > now - clock.seconds(settings.PAYMENT_EXPIRES_S)
-        next_ask_at = schedule.next_question(payment, now)
-        # Only the installation's own environment answers for money (law 13).
-        askable = (
-            payment.checkout_request_id is not None
-            and payment.environment == settings.MPESA_ENV
-        )
-        if askable and not budget.take(payment.account_id, young=young):
-            askable = False
+            return False
+        next_ask_at = None
+        if payment.decided_at is None or payment.next_ask_at is not None:
+            next_ask_at = schedule.next_question(payment, now)
         Payment.objects.filter(pk=payment.pk).update(
-            asked_at=now if askable else payment.asked_at,
-            ask_count=payment.ask_count + 1,
+            asked_at=now if asks else payment.asked_at,
+            ask_count=payment.ask_count + counts,
             next_ask_at=next_ask_at,
             leased_until=None,
         )
         if next_ask_at is not None:
-            later.enqueue_later(
-                schedule.ASK_TASK,
-                str(payment.pk),
-                seconds=(next_ask_at - now).total_seconds(),
-            )
-    return payment if askable else None
+            wait_s = (next_ask_at - now).total_seconds()
+            later.enqueue_later(schedule.ASK_TASK, str(payment.pk), seconds=wait_s)
+    return True
 
 
-def _query(
-    account: MpesaAccount, checkout_request_id: str, limit_s: float | None
-) -> QueryAnswer:
+def _askable(due: Q) -> QuerySet[Payment]:
+    """Payments that may be asked about now: rested, and worth a question."""
+    rested_since = clock.now() - clock.seconds(settings.QUESTION_MIN_GAP_S)
+    rested = Q(asked_at__isnull=True) | Q(asked_at__lte=rested_since)
+    unsettled = ~Q(status__in=(PaymentStatus.COMPLETED, PaymentStatus.REVERSED))
+    wanted = unsettled | Q(next_ask_at__isnull=False)
+    return Payment.objects.filter(rested, wanted, due, account__isnull=False)
+
+
+def _query(claim: _Claim, limit_s: float) -> QueryAnswer:
     try:
-        credentials = accounts.credentials(account)
+        credentials = accounts.credentials(claim.account)
     except accounts.NotConfigured as error:
-        return QueryAnswer(Answered.UNKNOWN, description=error.message)
+        return QueryAnswer(Answered.NOT_ASKED, description=error.message)
     give_back_connection()
-    return gateways.mpesa().query(
-        credentials,
-        checkout_request_id,
-        limit_s=limit_s or settings.PUSH_READ_TIMEOUT_S,
-    )
+    try:
+        return gateways.mpesa().query(
+            credentials, claim.checkout_request_id, limit_s=limit_s
+        )
+    except Exception as error:
+        logger.exception("a question broke off")
+        return QueryAnswer(Answered.UNKNOWN, description=type(error).__name__)
 
 
 @repeated
@@ -177,7 +219,7 @@ def _apply(payment_id: uuid.UUID | str, answer: QueryAnswer) -> Outcome | None:
     judged = result_codes.judge(answer.code).query
     facts: dict[str, Any] = {
         "source": Source.QUERY,
-        "description": answer.description.replace("\0", ""),
+        "description": answer.description,
     }
     with transaction.atomic(durable=True):
         order, payment = settlement.locked(payment_id)

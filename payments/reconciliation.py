@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from payments import inbox, questions, schedule
 from payments.models import Payment
@@ -108,7 +108,7 @@ def _young_and_old(condition: Q) -> list[uuid.UUID]:
     )
     old = list(
         rows.filter(created_at__lt=young_since)
-        .order_by("next_ask_at", "created_at")
+        .order_by(F("next_ask_at").asc(nulls_last=True), "created_at")
         .values_list("pk", flat=True)[:limit]
     )
     kept_for_old = min(len(old), limit // 2)

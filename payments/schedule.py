@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from payments.enums import Source
+from payments.enums import PaymentStatus, Source
 from payments.models import Payment
 from smartduka.lib import clock, later
 
@@ -68,16 +68,19 @@ def bring_forward(payment: Payment) -> None:
     """Put the payment's next question at the front of the queue.
 
     Call inside a transaction with the payment's lock. Never earlier than the
-    least gap after the last question. Nothing to do for one that is decided.
+    least gap after the last question; one that is there already stays. A failed
+    payment is asked about again: M-Pesa has been seen to contradict itself. Money
+    that was recorded has its own confirmation.
     """
-    if payment.decided_at is not None or payment.checkout_request_id is None:
+    recorded = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
+    if recorded or payment.checkout_request_id is None:
         return
     now = clock.now()
     due = now
     if payment.asked_at is not None:
         due = max(now, payment.asked_at + clock.seconds(settings.QUESTION_MIN_GAP_S))
     if payment.next_ask_at is not None and payment.next_ask_at <= due:
-        due = payment.next_ask_at
+        return
     Payment.objects.filter(pk=payment.pk).update(next_ask_at=due, leased_until=None)
     payment.next_ask_at = due
     wait_s = max(0.0, (due - now).total_seconds())

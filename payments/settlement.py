@@ -26,7 +26,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
@@ -134,17 +140,33 @@ def accept(order: Order, payment: Payment, source: Source) -> None:
 
 
 def learn_ids(
-    payment: Payment, merchant_request_id: str, checkout_request_id: str
+    payment: Payment,
+    merchant_request_id: str,
+    checkout_request_id: str,
+    *,
+    source: Source,
 ) -> None:
-    """Keep what M-Pesa calls this payment; written once, by whoever is first."""
-    if payment.checkout_request_id is not None:
-        if payment.checkout_request_id != checkout_request_id:
-            logger.error("payment %s: a second CheckoutRequestID", payment.pk)
+    """Keep what M-Pesa calls this payment; written once, by whoever is first.
+
+    An id that differs from the one we have, or that is another payment's, raises an
+    alarm and changes nothing: the rest of the answer still counts.
+    """
+    if payment.checkout_request_id == checkout_request_id:
         return
-    Payment.objects.filter(pk=payment.pk, checkout_request_id__isnull=True).update(
-        checkout_request_id=checkout_request_id,
-        merchant_request_id=merchant_request_id,
-    )
+    if payment.checkout_request_id is not None:
+        _alarm(payment, "M-Pesa named this payment twice, differently.", source)
+        return
+    try:
+        with transaction.atomic():
+            Payment.objects.filter(
+                pk=payment.pk, checkout_request_id__isnull=True
+            ).update(
+                checkout_request_id=checkout_request_id,
+                merchant_request_id=merchant_request_id,
+            )
+    except IntegrityError:
+        _alarm(payment, "M-Pesa gave this payment the id of another.", source)
+        return
     payment.checkout_request_id = checkout_request_id
     payment.merchant_request_id = merchant_request_id
 
@@ -209,6 +231,7 @@ def record_failure(
     if payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED):
         return _contradict(payment, code, source, description, notice_id)
     if payment.decided_at is not None:
+        _ask_no_more(payment)
         return Outcome.DUPLICATE
     row = result_codes.judge(code)
     facts: dict[str, Any] = {
@@ -256,6 +279,8 @@ def record_uncertainty(
 ) -> Outcome:
     """Record a code that decides nothing: shown, and M-Pesa is asked again."""
     if payment.decided_at is not None:
+        if source == Source.QUERY:
+            _ask_no_more(payment)
         return Outcome.DUPLICATE
     if payment.result_code == code and source == Source.QUERY:
         return Outcome.DUPLICATE
@@ -278,8 +303,7 @@ def _record_answer(order: Order, payment: Payment, proof: Proof) -> Outcome:
     confirmed = Collection.objects.filter(
         payment=payment, confirmed_at__isnull=True
     ).update(confirmed_at=clock.now())
-    Payment.objects.filter(pk=payment.pk).update(next_ask_at=None, leased_until=None)
-    payment.next_ask_at = None
+    _ask_no_more(payment)
     if not confirmed:
         return Outcome.DUPLICATE
     lifecycle.note(payment, source=proof.source, reason="M-Pesa confirmed the payment")
@@ -335,14 +359,15 @@ def _offer(order: Order, payment: Payment) -> list[ledger.Portion]:
     """Let the order take what it needs. It may not stand in the money's way.
 
     The savepoint undoes a half-done order when orders or stock raise what they
-    never should; a database error is no such thing and repeats the whole.
+    never should, also when the database refuses them; only a lost connection, a
+    deadlock or a lock that is held too long repeats the whole.
     """
     try:
         with transaction.atomic():
             taken = order_lifecycle.take_payment(
                 order, payment.amount, actor=payment.created_by
             )
-    except DatabaseError:
+    except (OperationalError, InterfaceError):
         raise
     except Exception:
         logger.exception("order %s could not take money", order.pk)
@@ -386,6 +411,20 @@ def _fill_receipt(payment: Payment, proof: Proof) -> bool:
     )
     news.publish(payment, payment.order, "payment.updated")
     return True
+
+
+def _ask_no_more(payment: Payment) -> None:
+    """End a chain of questions that have nothing to decide."""
+    if payment.next_ask_at is not None or payment.leased_until is not None:
+        Payment.objects.filter(pk=payment.pk).update(
+            next_ask_at=None, leased_until=None
+        )
+        payment.next_ask_at = payment.leased_until = None
+
+
+def _alarm(payment: Payment, alarm: str, source: Source) -> None:
+    logger.error("payment %s: %s", payment.pk, alarm)
+    lifecycle.note(payment, source=source, reason=alarm, alarm=alarm)
 
 
 def _contradict(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import signing
+from redis.exceptions import RedisError
 
 from payments import budget
 
+
+logger = logging.getLogger(__name__)
 
 SALT = "websocket ticket"
 
@@ -26,7 +30,12 @@ def redeem(ticket: str) -> Any:
         claims = signing.loads(ticket, salt=SALT, max_age=settings.WS_TICKET_S)
     except signing.BadSignature:
         return None
-    if not budget.use_once(f"ws-ticket:{claims['nonce']}", 2 * lifetime_s()):
+    try:
+        is_first = budget.use_once(f"ws-ticket:{claims['nonce']}", 2 * lifetime_s())
+    except (RedisError, OSError):
+        logger.warning("the counters cannot be reached: a ticket is refused")
+        return None
+    if not is_first:
         return None
     return get_user_model().objects.filter(pk=claims["user"], is_active=True).first()
 

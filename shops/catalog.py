@@ -10,6 +10,7 @@ from shops import stock
 from shops.models import Product
 from shops.tenancy import Access
 from smartduka.lib.errors import InvalidRequest
+from smartduka.lib.transactions import repeated
 
 
 class BarcodeTaken(InvalidRequest):
@@ -18,6 +19,7 @@ class BarcodeTaken(InvalidRequest):
     message = "Another product of your shop has this barcode."
 
 
+@repeated
 def add_product(*, access: Access, **fields: Any) -> Product:
     """Add a product, with a first stock if one is given.
 
@@ -35,6 +37,7 @@ def add_product(*, access: Access, **fields: Any) -> Product:
     return product
 
 
+@repeated
 def change_product(product: Product, *, access: Access, **fields: Any) -> Product:
     """Change a product; `stock` is a count and becomes a movement.
 

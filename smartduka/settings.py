@@ -148,7 +148,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "smartduka.lib.net.ForwardedMiddleware",  # first: the others ask for the scheme
+    # Outermost: it gives the connection back when all others are done.
+    "smartduka.lib.transactions.GiveBackMiddleware",
+    "smartduka.lib.net.ForwardedMiddleware",  # first of the rest: the others ask for the scheme
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -47,6 +47,7 @@ class Answered(StrEnum):
     FINAL = "final"  # a result code that will not change
     PENDING = "pending"  # the customer has not finished
     UNKNOWN = "unknown"  # no answer, or none that means anything
+    NOT_ASKED = "not_asked"  # it never left: no connection, no token
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from payments.enums import FailureReason
+from payments.gateways.base import GatewayError
 from smartduka.lib import sealing
 
 
@@ -27,32 +29,67 @@ FETCH_LIMIT_S = 20
 
 _locks: dict[str, threading.Lock] = {}
 _local: dict[str, tuple[str, float]] = {}
+_failures: dict[str, tuple[float, GatewayError]] = {}
 _guard = threading.Lock()
 
 
 def obtain(
     name: str,
     secret: str,
-    fetch: Callable[[], tuple[str, float]],
+    fetch: Callable[[float], tuple[str, float]],
     *,
-    fresh: bool = False,
+    limit_s: float,
 ) -> str:
     """Return a living token of that name, fetching it once for all who wait.
 
     `secret` is part of the key, so that changed credentials never meet an old
-    token. Raises what `fetch` raises.
+    token. `fetch` gets the seconds that are left and returns token and lifetime.
+    Raises what `fetch` raises: the failure of one is the failure of all who waited
+    for it, so that a slow Daraja does not queue them up. Raises GatewayError
+    (certain) when the time is over.
     """
     key = _key(name, secret)
-    if not fresh and (token := _read(key)):
+    until = time.monotonic() + limit_s
+    if token := _read(key):
         return token
+    asked_at = time.monotonic()
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())
-    with lock, _shared_lock(key):
-        if not fresh and (token := _read(key)):
-            return token
-        token, lifetime_s = fetch()
-        _write(key, token, max(lifetime_s - EARLY_S, 1.0))
-        return token
+    if not lock.acquire(timeout=max(0.0, limit_s)):
+        raise _too_late()
+    try:
+        with _shared_lock(key, until):
+            if token := _read(key):
+                return token
+            failed_at, failure = _failures.get(key, (0.0, None))
+            if failure is not None and failed_at > asked_at:
+                raise failure
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise _too_late()
+            return _fetched(key, fetch, left_s)
+    finally:
+        lock.release()
+
+
+def _fetched(
+    key: str, fetch: Callable[[float], tuple[str, float]], left_s: float
+) -> str:
+    try:
+        token, lifetime = fetch(left_s)
+    except GatewayError as failure:
+        _failures[key] = (time.monotonic(), failure)
+        raise
+    _write(key, token, max(lifetime - EARLY_S, 1.0))
+    return token
+
+
+def _too_late() -> GatewayError:
+    return GatewayError(
+        "no token in time",
+        certain=True,
+        reason=FailureReason.MPESA_UNREACHABLE,
+    )
 
 
 def forget(name: str, secret: str, token: str) -> None:
@@ -67,6 +104,7 @@ def forget(name: str, secret: str, token: str) -> None:
 def forget_all() -> None:
     """Drop what this process remembers."""
     _local.clear()
+    _failures.clear()
 
 
 def lifetime_s(expires_in: object) -> float:
@@ -107,22 +145,22 @@ def _write(key: str, token: str, lifetime: float) -> None:
         _quietly(lambda: cache.set(key, (sealed, until), lifetime))
 
 
-def _shared_lock(key: str) -> AbstractContextManager[Any]:
+def _shared_lock(key: str, until: float) -> AbstractContextManager[Any]:
     if not settings.REDIS_URL:
         return nullcontext()
-    return _RedisLock(key)
+    return _RedisLock(key, until)
 
 
 class _RedisLock:
     """Best effort across processes: where Redis fails, two may fetch."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, until: float) -> None:
         self._key = key + ":lock"
+        self._until = until
         self._held = False
 
     def __enter__(self) -> None:
-        deadline = time.monotonic() + FETCH_LIMIT_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < self._until:
             taken = _quietly(lambda: cache.add(self._key, 1, FETCH_LIMIT_S))
             if taken is None:
                 return

@@ -17,7 +17,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(ticket|token|access|refresh)=[^\s&\"']+"), r"\1=[secret]"),
     (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]+"), r"\1 [secret]"),
     # Daraja's own ids end in the payer's number.
-    (re.compile(r"\b(ws_CO_\d{17})\d{6}(\d{3})\b"), r"\1…\2"),
+    (re.compile(r"\b(ws_CO_\d{15,17})\d{6}(\d{3})(?!\d)"), r"\1…\2"),
     (re.compile(r"(?<!\d)(\+?254|0)([17])\d{5}(\d{3})(?!\d)"), r"\1\2…\3"),
 )
 

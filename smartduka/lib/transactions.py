@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
+from django.http import HttpRequest, HttpResponseBase
 
 
 P = ParamSpec("P")
@@ -43,6 +44,27 @@ def give_back_connection() -> None:
         connection.close()
 
 
+class GiveBackMiddleware:
+    """Gives the connection back in the thread that used it, however a request ends.
+
+    Under ASGI a client that goes away ends its request early, while the view runs
+    on in its thread; Django's own clean-up has run by then, elsewhere. Without this
+    each such view would keep a connection of the pool for ever.
+    """
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return self.get_response(request)
+        finally:
+            give_back_connection()
+
+
 @contextmanager
 def hasty_transaction(limit_s: float) -> Iterator[None]:
     """Open a durable transaction that waits for a lock at most so long.
@@ -60,7 +82,11 @@ def hasty_transaction(limit_s: float) -> Iterator[None]:
         return
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {int(limit_s * 1000)}")
+            limit_ms = int(limit_s * 1000)
+            cursor.execute(
+                f"SET LOCAL lock_timeout = {limit_ms};"
+                f" SET LOCAL statement_timeout = {limit_ms}"
+            )
         yield
 
 
