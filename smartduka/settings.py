@@ -99,6 +99,7 @@ SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT
 SESSION_COOKIE_AGE = 12 * 3600  # one long working day
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+CSRF_FAILURE_VIEW = "smartduka.pages.csrf_failure"
 
 # Every script, style and font is a file of ours; nothing is inline, nothing foreign.
 # connect-src 'self' covers the WebSocket of the same origin.
@@ -128,7 +129,8 @@ SILENCED_SYSTEM_CHECKS = [
 
 INSTALLED_APPS = [
     "daphne",  # first: it replaces runserver
-    "django.contrib.admin",
+    # Simple: it registers nothing by itself. What is shown is in admin_site.py.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from payments.urls import hook_urlpatterns
-from smartduka import health, pages
+from smartduka import admin_site, health, pages
 from smartduka.lib.api import JsonParser, not_found
 
 
@@ -36,7 +35,8 @@ urlpatterns = [
     path("api/", include(api)),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
-    path("admin/", admin.site.urls),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin_site.site.urls),
     path("login", pages.login, name="login"),
     path("logout", pages.logout, name="logout"),
     path("till/", include("orders.urls_pages")),
