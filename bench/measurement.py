@@ -115,7 +115,7 @@ class Measurement:
         )
 
     def push_directly(self, phones: Iterator[str], count: int, clients: int) -> None:
-        requests = upstream.pushes(list(islice(phones, count)))
+        requests = upstream.pushes(self.place.simulator, list(islice(phones, count)))
         done = load.run(self.place.simulator, requests, clients=clients, ramp_s=1.0)
         self.loads[f"push {clients}", "simulator"].append(done)
         self.complain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.request
 from typing import Any
@@ -19,14 +20,10 @@ PATH = "/mpesa/stkpush/v1/processrequest"
 def slow_down(port: int) -> None:
     """Let each push take UPSTREAM_S, and prompts stay open for the whole run."""
     faults = {"push_latency_s": UPSTREAM_S, "prompt_lifetime_s": 24 * 3600}
-    sent = urllib.request.Request(
-        f"http://127.0.0.1:{port}/__sim__/faults", json.dumps(faults).encode()
-    )
-    with urllib.request.urlopen(sent, timeout=5) as response:
-        assert response.status == 200
+    _answer(port, "/__sim__/faults", json.dumps(faults).encode())
 
 
-def pushes(phones: list[str]) -> list[bytes]:
+def pushes(port: int, phones: list[str]) -> list[bytes]:
     """Return pushes as our client sends them, for the simulator itself."""
     account = accounts.platform_account()
     assert account is not None
@@ -43,7 +40,12 @@ def pushes(phones: list[str]) -> list[bytes]:
         "AccountReference": "BENCH",
         "TransactionDesc": "Bench",
     }
-    bearer = daraja.Daraja().token(credentials)
+    keys = f"{credentials.consumer_key}:{credentials.consumer_secret}".encode()
+    bearer = _answer(
+        port,
+        "/oauth/v1/generate?grant_type=client_credentials",
+        Authorization=f"Basic {base64.b64encode(keys).decode()}",
+    )["access_token"]
     return [
         load.request(
             "POST",
@@ -53,3 +55,13 @@ def pushes(phones: list[str]) -> list[bytes]:
         )
         for phone in phones
     ]
+
+
+def _answer(
+    port: int, path: str, body: bytes | None = None, **headers: str
+) -> dict[str, Any]:
+    address = f"http://127.0.0.1:{port}{path}"
+    sent = urllib.request.Request(address, body, headers)
+    with urllib.request.urlopen(sent, timeout=5) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
