@@ -145,17 +145,18 @@ def learn_ids(
     checkout_request_id: str,
     *,
     source: Source,
-) -> None:
+) -> bool:
     """Keep what M-Pesa calls this payment; written once, by whoever is first.
 
     An id that differs from the one we have, or that is another payment's, raises an
-    alarm and changes nothing: the rest of the answer still counts.
+    alarm and changes nothing; False then. The rest of an answer to our push still
+    counts; a callback that says so is no proof.
     """
     if payment.checkout_request_id == checkout_request_id:
-        return
+        return True
     if payment.checkout_request_id is not None:
         _alarm(payment, "M-Pesa named this payment twice, differently.", source)
-        return
+        return False
     try:
         with transaction.atomic():
             Payment.objects.filter(
@@ -166,9 +167,10 @@ def learn_ids(
             )
     except IntegrityError:
         _alarm(payment, "M-Pesa gave this payment the id of another.", source)
-        return
+        return False
     payment.checkout_request_id = checkout_request_id
     payment.merchant_request_id = merchant_request_id
+    return True
 
 
 def refuse(order: Order, payment: Payment, error: GatewayError) -> None:
@@ -206,10 +208,15 @@ def refuse(order: Order, payment: Payment, error: GatewayError) -> None:
 
 def stay_unknown(order: Order, payment: Payment, why: str) -> None:
     """The push's answer was lost: it stays as it is, and says so."""
+    changes: dict[str, Any] = {}
+    if not payment.is_open and payment.checkout_request_id is None:
+        # Nothing can be asked without its id: only other evidence helps.
+        changes["next_ask_at"] = None
     lifecycle.note(
         payment,
         source=Source.PUSH,
         reason=f"No answer to the push, the outcome is unknown: {why}",
+        **changes,
     )
     news.publish(payment, order, "payment.updated")
 
