@@ -220,12 +220,14 @@ def _judge(notice: Notice, order: Order, payment: Payment) -> Verdict:
         logger.warning("notice %s unverified: %s", notice.pk, doubt)
         schedule.bring_forward(payment)
         return Verdict.UNVERIFIED
-    settlement.learn_ids(
+    if not settlement.learn_ids(
         payment,
         result.merchant_request_id,
         result.checkout_request_id,
         source=Source.CALLBACK,
-    )
+    ):
+        # Another payment took the id while we looked.
+        return Verdict.UNVERIFIED
     outcome = _apply(notice, order, payment, result)
     if outcome in (Outcome.UNCERTAIN, Outcome.RECEIPT_TAKEN):
         schedule.bring_forward(payment)

@@ -220,12 +220,12 @@ def failed(payment):
     return payment
 
 
-@pytest.mark.parametrize("guard", ["order lock", "one retry"])
+@pytest.mark.parametrize("guard", ["order lock", "lock of the retried", "one retry"])
 def test_two_retries_are_one_by_each_guard_alone(
     guard, failed, seller, mpesa, off, rendezvous
 ):
     leave_only(off, guard)
-    here = rendezvous(patience_s=0.3 if guard == "order lock" else 5.0)
+    here = rendezvous(patience_s=5.0 if guard == "one retry" else 0.3)
     here.after(prompting, "_require_unspoken")
 
     results = retry_twice(failed, seller)
@@ -249,6 +249,8 @@ def leave_only(off, guard):
     off.constraint(Payment, "order_has_one_open_prompt_per_phone_and_amount")
     if guard != "order lock":
         off.lock(Order)
+    if guard != "lock of the retried":
+        off.lock(Payment)
     if guard != "one retry":
         off.constraint(Payment, "retry_of")
 
