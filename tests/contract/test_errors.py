@@ -12,8 +12,9 @@ from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from orders.models import Order
+from payments import prompting
 from payments.enums import PaymentStatus
-from payments.models import MpesaAccount, MpesaSettings, Payment
+from payments.models import MpesaAccount, MpesaSettings, Payment, PhoneGuard
 from payments.prompting import fingerprint
 from payments.questions import expire_if_over
 from shops.enums import Role
@@ -231,6 +232,34 @@ def test_cursor_with_a_nul_finds_no_product(bob):
     response = bob.get("/api/products", {"cursor": cursor})
 
     assert set(refusal(response, 400, "INVALID_REQUEST")) == {"cursor"}
+
+
+LIMITS = ["0", "-1", "x", "", "1e3", "9" * 5000]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda text: text[:5])
+@pytest.mark.parametrize("path", ["/api/payments", "/api/orders", "/api/products"])
+def test_limit_of_a_list_that_is_none_is_the_usual_one(bob, order, path, limit):
+    response = bob.get(path, {"limit": limit})
+
+    assert response.status_code == 200
+    assert response.json()["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("get", INITIATE),
+        ("delete", "/api/orders"),
+        ("put", "/api/products"),
+        ("post", "/api/payments"),
+        ("get", "/api/auth/token"),
+    ],
+)
+def test_405_INVALID_REQUEST_another_verb(alice, verb, path):
+    response = getattr(alice.client, verb)(path)
+
+    assert refusal(response, 405, "INVALID_REQUEST") == {}
 
 
 @pytest.mark.parametrize("missing", ["username", "password"])
@@ -670,6 +699,23 @@ def test_409_MPESA_006_subscriber_lock(bob, mpesa, order):
     # The phone is guarded as long as M-Pesa asked for, for other shops as well.
     again = refusal(bob.post(INITIATE, asking(order)), 409, "MPESA_006")
     assert again["retryAfter"] in range(55, 61)
+    state = bob.get(f"/api/payments/mpesa/status/{payment.pk}").json()
+    free_at = payment.decided_at + timedelta(seconds=60)
+    assert (state["errorCode"], state["canResendAt"]) == (
+        "MPESA_006", clock.iso(free_at),
+    )  # fmt: skip
+
+
+def test_409_MPESA_006_subscriber_lock_does_not_remember_the_key(bob, mpesa, order):
+    mpesa.faults(push_error={"value": "subscriber_lock", "times": 1})
+    body = asking(order, idempotencyKey="k")
+    refusal(bob.post(INITIATE, body), 409, "MPESA_006")
+    PhoneGuard.objects.update(free_at=clock.now(), free_same_at=clock.now())
+
+    response = bob.post(INITIATE, body)
+
+    assert (response.status_code, response.json()["isIdempotent"]) == (201, False)
+    assert mpesa.pushes == 2
 
 
 # --- 409 MPESA_NOT_CONFIGURED, NOT_RETRYABLE, IN_FLIGHT --------------------------
@@ -929,8 +975,11 @@ def test_503_UNAVAILABLE_when_signing_in(bob, password, transactional_db):
     assert refusal(response, 503, "UNAVAILABLE") == {}
 
 
-def test_503_UNAVAILABLE_after_the_push_leaves_it_unknown_not_lost(bob, mpesa, order):
+def test_503_UNAVAILABLE_after_the_push_leaves_it_unknown_not_lost(
+    bob, mpesa, order, monkeypatch
+):
     """The answer of M-Pesa cannot be stored: the intent stands, the question is due."""
+    monkeypatch.setattr(prompting, "KEEP_PAUSES_S", (0.01,))
     with database_without("payments_payment", "UPDATE"):
         response = bob.post(INITIATE, asking(order))
 
