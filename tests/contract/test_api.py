@@ -1,6 +1,7 @@
 """The API's calls as the contract has them: whole answers, by equality."""
 
 import threading
+import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -667,6 +668,43 @@ def test_initiate_twin_in_flight_waits_for_the_first(bob, mpesa, order):
     assert mpesa.pushes == 1
 
 
+def test_initiate_asks_first_and_finds_it_paid(bob, mpesa, prompt, order):
+    first = prompt(bob, order)
+    mpesa.answered(first, "pay")  # and the callback never reaches us
+
+    response = bob.post(INITIATE, asking(order, phoneNumber="0722000111"))
+
+    refusal(response, 409, "ORDER_NOT_OPEN")
+    assert status_of(bob, first)["status"] == "completed"
+    assert money_of(order) == [("query", None, 250, [("sale", 250)])]
+    assert (mpesa.pushes, mpesa.stats()["queries"]) == (1, 1)
+
+
+def test_initiate_asks_first_and_finds_it_failed(bob, mpesa, prompt, order):
+    first = prompt(bob, order)
+    mpesa.answered(first, "cancel")
+
+    second = prompt(bob, order, "0722000111")
+
+    assert status_of(bob, first)["status"] == "failed"
+    assert second.amount == 250
+    assert (mpesa.pushes, mpesa.stats()["queries"]) == (2, 1)
+
+
+def test_initiate_asks_within_a_short_limit(bob, mpesa, prompt, order, settings):
+    assert settings.ASK_FIRST_LIMIT_S == 3
+    settings.ASK_FIRST_LIMIT_S = 0.2
+    prompt(bob, order)
+    mpesa.faults(query_slow_s=1.5)
+    started = time.monotonic()
+
+    response = bob.post(INITIATE, asking(order, phoneNumber="0722000111"))
+
+    refusal(response, 409, "MPESA_006")
+    assert time.monotonic() - started < 1.2
+    assert mpesa.pushes == 1
+
+
 def test_initiate_several_payers_of_one_sale(bob, mpesa, prompt, order):
     first = prompt(bob, order, "0712000001", amount=100)
     second = prompt(bob, order, "0712000002", amount=150)
@@ -948,6 +986,18 @@ def test_retry_is_a_new_attempt_like_initiate(bob, mpesa, prompt, order):
     assert new.phone == old.phone
     old.refresh_from_db()
     assert old.status == "failed"
+    assert mpesa.pushes == 2
+
+
+def test_retry_asks_first_and_finds_the_sale_paid(bob, mpesa, prompt, order):
+    old = prompt(bob, order)
+    failed(bob, mpesa, old)
+    mpesa.answered(prompt(bob, order, "0722000111"), "pay")
+
+    response = bob.post(mpesa_path("retry", old))
+
+    refusal(response, 409, "ORDER_NOT_OPEN")
+    assert sale_of(order) == ("paid", 250, 0, 0)
     assert mpesa.pushes == 2
 
 
