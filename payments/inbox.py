@@ -106,12 +106,14 @@ def process(notice_id: int) -> Verdict:
     Raises whatever breaks it; the notice is due again then.
     """
     with hasty_transaction(settings.NOTICE_PROCESS_LIMIT_S):
+        payment_id, order_id, verdict = Notice.objects.values_list(
+            "payment_id", "payment__order_id", "verdict"
+        ).get(pk=notice_id)
+        if payment_id is None or order_id is None:
+            return Verdict(verdict)
+        order, payment = settlement.locked(payment_id, order_id=order_id)
+        # Read under the lock: a twin may have been faster.
         notice = Notice.objects.get(pk=notice_id)
-        if notice.payment_id is None:
-            return Verdict(notice.verdict)
-        order, payment = settlement.locked(notice.payment_id)
-        # Looked at again under the lock: a twin may have been faster.
-        notice.refresh_from_db()
         if notice.processed_at is not None:
             return Verdict(notice.verdict)
         verdict = _judge(notice, order, payment)

@@ -78,16 +78,24 @@ class Proof:
     notice_id: int | None = None
 
 
-def locked(payment_id: uuid.UUID | str) -> tuple[Order, Payment]:
+def locked(
+    payment_id: uuid.UUID | str, *, order_id: uuid.UUID | None = None
+) -> tuple[Order, Payment]:
     """Return a payment and its order under their locks, in the lawful order.
 
-    `order_id` of a payment never changes, so it is read first without a lock.
-    Call inside a transaction. Raises Payment.DoesNotExist.
+    `order_id` of a payment never changes, so it is read first without a lock,
+    unless the caller knows it. Call inside a transaction. Raises
+    Payment.DoesNotExist.
     """
     assert connection.in_atomic_block, "call inside a transaction"
-    order_id = Payment.objects.values_list("order_id", flat=True).get(pk=payment_id)
+    if order_id is None:
+        order_id = Payment.objects.values_list("order_id", flat=True).get(pk=payment_id)
     order = order_lifecycle.locked(order_id)
-    payment = Payment.objects.select_for_update(no_key=True).get(pk=payment_id)
+    payment = (
+        Payment.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("created_by")  # who sold: needed when stock and money move
+        .get(pk=payment_id)
+    )
     payment.order = order
     return order, payment
 
