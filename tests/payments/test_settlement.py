@@ -562,6 +562,14 @@ def test_an_unanswered_push_stays_as_it_was_and_says_so(order, status, messages)
     assert messages == [("payment.updated", status)]
 
 
+def test_a_payment_given_up_without_an_id_is_asked_about_no_more(order):
+    payment = PaymentFactory(order=order, status="cancelled", checkout_request_id=None)
+
+    under_locks(payment, settlement.stay_unknown, "no answer")
+
+    assert now(payment, "next_ask_at") == (None,)
+
+
 def learn(payment, checkout_id, merchant_id="m-1"):
     return under_locks(
         payment,
