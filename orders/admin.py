@@ -90,7 +90,6 @@ class OrderAdmin(BookAdmin):
     )  # fmt: skip
     list_display_links = ("sale",)
     list_filter = (ShopFilter, OrderFilter, day_filter("created_at"), "status")
-    list_select_related = ("shop", "created_by")
     search_fields = ("number",)
     search_help_text = "The number of the sale"
     inlines = (OrderLineInline, OrderEventInline)
@@ -103,6 +102,9 @@ class OrderAdmin(BookAdmin):
         facts("Money", "to_pay", "rounded", "came", "rest", "over", "short"),
         facts("Times", "at", "frozen", "paid_on", "cancelled_on"),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        return super().get_queryset(request).select_related("shop", "created_by")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

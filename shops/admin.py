@@ -280,7 +280,7 @@ class ProductAdmin(BookAdmin):
         product = self.get_object(request, unquote(object_id))
         if not self.has_change_permission(request, product):
             raise PermissionDenied
-        form = StockForm(request.POST or None)
+        form = StockForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             level = self._move_stock(request, product, form.cleaned_data)
             messages.success(request, f"{product.name}: {level:,} pieces now.")

@@ -184,7 +184,6 @@ class PaymentAdmin(BookAdmin):
         ShopFilter, PaymentFilter, day_filter("created_at"), "status", ReasonFilter,
         "method",
     )  # fmt: skip
-    list_select_related = ("shop", "order")
     lookups = ("order__id__exact",)
     search_fields = ("receipt",)
     search_help_text = "Receipt, phone, number of the sale, or M-Pesa's id"
@@ -219,11 +218,8 @@ class PaymentAdmin(BookAdmin):
         return self.fieldsets
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
-        return (
-            super()
-            .get_queryset(request)
-            .select_related("shop", "order", "account", "created_by")
-        )
+        rows = super().get_queryset(request)
+        return rows.select_related("shop", "order", "created_by")
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[Any, ...]:
         """Return what stands below; nobody writes to us about cash."""
@@ -253,6 +249,7 @@ class PaymentAdmin(BookAdmin):
             "tone": words.tone(payment),
             "reason": words.reason(payment),
             "remedy": words.remedy(payment),
+            "alarm": words.plain(payment.alarm) if payment.alarm else "",
         }
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -60,7 +60,6 @@ class NoticeAdmin(BookAdmin):
         shop_filter("payment__shop"), NoticeFilter, day_filter("received_at"),
         "verdict",
     )  # fmt: skip
-    list_select_related = ("payment__shop",)
     lookups = ("payment__id__exact",)
     actions = ("process_again",)
     fields = readonly_fields = (

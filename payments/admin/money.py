@@ -68,7 +68,6 @@ class CollectionAdmin(BookAdmin):
         "sum", "code", "went", "payer", "about", "source", "sighted", "shop_name",
     )  # fmt: skip
     list_filter = (ShopFilter, CollectionFilter, day_filter("sighted_at"), "source")
-    list_select_related = ("shop", "payment")
     search_fields = ("receipt",)
     search_help_text = "M-Pesa's receipt number"
     inlines = (AllocationInline,)
