@@ -5,7 +5,7 @@ Delivery is at least once, so each of these may run twice and does its work once
 
 from __future__ import annotations
 
-from payments import inbox, questions, reconciliation
+from payments import audit, inbox, questions, reconciliation
 
 
 def ask(payment_id: str) -> None:
@@ -21,3 +21,8 @@ def process_notice(notice_id: int) -> None:
 def sweep() -> None:
     """Hand out what was not picked up."""
     reconciliation.sweep()
+
+
+def seal_audit() -> None:
+    """Seal what happened since the last round."""
+    audit.seal()

@@ -501,8 +501,13 @@ QUESTIONS_OLD_SHARE = timing("QUESTIONS_OLD_SHARE", 0.2)
 # The sweep is the net under the questions: it hands out due ones and never asks.
 SWEEP_EVERY_S = timing("SWEEP_EVERY_S", 60)
 SWEEP_LIMIT = timing("SWEEP_LIMIT", 50)
+# The audit chains are extended in rounds, so that no sale waits for another.
+AUDIT_EVERY_S = timing("AUDIT_EVERY_S", 60)
 # What the workers' watchdogs hand out by the clock, once for all of them together.
-PERIODIC_TASKS = {"payments.tasks.sweep": SWEEP_EVERY_S}
+PERIODIC_TASKS = {
+    "payments.tasks.sweep": SWEEP_EVERY_S,
+    "payments.tasks.seal_audit": AUDIT_EVERY_S,
+}
 
 # A notice is born due this far ahead, so that a crash between storing and
 # processing heals; a broken one backs off and is then parked.

@@ -1,0 +1,262 @@
+"""The audit chain: what happened cannot be changed without being seen.
+
+Each event of a payment and each act in the admin gets a seal: its digest, hashed
+together with the seal before it, in one chain per shop (and one of the platform,
+for acts that belong to no shop). The worker seals in rounds, so no sale waits for
+another. Whoever keeps a head hash elsewhere can prove that nothing before it was
+changed, removed or slipped in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.db import transaction
+from django.db.models import Exists, Model, OuterRef
+
+from payments.models import AuditChain, AuditMark, AuditSeal, PaymentEvent
+from smartduka.lib import clock
+from smartduka.lib.transactions import repeated
+
+
+PLATFORM = "platform"
+ROUND_LIMIT = 1000
+# A row this much older than its seal was not there when its time was sealed.
+LATE = timedelta(minutes=15)
+EMPTY = "0" * 64
+# Ids are given out before their rows are committed: so far below the mark we look.
+MARGIN = 10_000
+MODELS: dict[str, type[Model]] = {"payment_event": PaymentEvent, "admin_act": LogEntry}
+TIMES = {"payment_event": "created_at", "admin_act": "action_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with a chain, in words."""
+
+    chain: str
+    position: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain: so many seals, and the hash that stands for all."""
+
+    chain: str
+    length: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    chain: str
+    kind: str
+    row_id: int
+    at: datetime
+    digest: str
+
+
+def seal() -> int:
+    """Seal what is not sealed yet, up to the round's limit; return how many.
+
+    Opens a transaction per chain and locks that chain. Two workers sealing at once
+    seal each row once: the second finds nothing left.
+    """
+    ids = {kind: _unsealed(kind) for kind in MODELS}
+    rows = [(kind, row_id) for kind, found in ids.items() for row_id in found]
+    entries = sorted(_read(rows), key=lambda entry: (entry.chain, entry.at))
+    sealed = sum(
+        _extend(chain, [(entry.kind, entry.row_id) for entry in group])
+        for chain, group in groupby(entries, key=lambda entry: entry.chain)
+    )
+    for kind, found in ids.items():
+        _advance(kind, found)
+    return sealed
+
+
+def verify() -> tuple[list[Head], list[Fault]]:
+    """Walk every chain; return their heads and everything that is wrong.
+
+    Finds a changed row, a removed row or seal, a seal slipped in or reordered, and
+    a row that was added to a time already sealed. Reads everything: for a quiet hour.
+    """
+    heads: list[Head] = []
+    faults: list[Fault] = []
+    for chain in AuditChain.objects.order_by("name"):
+        head, found = _verify_chain(chain)
+        heads.append(head)
+        faults.extend(found)
+    return heads, [*faults, *_never_sealed()]
+
+
+@repeated
+def _extend(name: str, rows: list[tuple[str, int]]) -> int:
+    AuditChain.objects.get_or_create(name=name, defaults={"hash": EMPTY})
+    with transaction.atomic(durable=True):
+        chain = AuditChain.objects.select_for_update(no_key=True).get(name=name)
+        sealed = {
+            (seal.kind, seal.row_id)
+            for seal in AuditSeal.objects.filter(row_id__in=[row for _, row in rows])
+        }
+        seals = []
+        for entry in _read([row for row in rows if row not in sealed]):
+            chain.length += 1
+            chain.hash = _linked(chain.hash, chain.length, entry)
+            seals.append(
+                AuditSeal(
+                    chain=chain,
+                    position=chain.length,
+                    kind=entry.kind,
+                    row_id=entry.row_id,
+                    digest=entry.digest,
+                    hash=chain.hash,
+                    sealed_at=clock.now(),
+                )
+            )
+        AuditSeal.objects.bulk_create(seals)
+        chain.save(update_fields=["length", "hash"])
+    return len(seals)
+
+
+def _never_sealed() -> Iterator[Fault]:
+    """Rows old enough to be sealed that are not: no worker, or slipped in below."""
+    before = clock.now() - LATE
+    for kind, model in MODELS.items():
+        sealed = AuditSeal.objects.filter(kind=kind, row_id=OuterRef("pk"))
+        rows: Any = model._default_manager.filter(~Exists(sealed))
+        old = rows.filter(**{f"{TIMES[kind]}__lt": before}).order_by("pk")
+        for row_id in old.values_list("pk", flat=True)[:ROUND_LIMIT]:
+            yield Fault(kind, row_id, f"{kind} {row_id} was never sealed")
+
+
+def _verify_chain(chain: AuditChain) -> tuple[Head, list[Fault]]:
+    faults: list[Fault] = []
+    previous, position = EMPTY, 0
+    seals = AuditSeal.objects.filter(chain=chain).order_by("position")
+    for batch in _batches(seals.iterator(ROUND_LIMIT)):
+        found = {
+            (entry.kind, entry.row_id): entry
+            for entry in _read([(seal.kind, seal.row_id) for seal in batch])
+        }
+        for seal in batch:
+            position += 1
+            entry = found.get((seal.kind, seal.row_id))
+            faults.extend(
+                Fault(chain.name, seal.position, what)
+                for what in _wrong(seal, entry, previous, position)
+            )
+            previous, position = seal.hash, seal.position
+    if (chain.length, chain.hash) != (position, previous):
+        faults.append(Fault(chain.name, position, "the end of the chain is gone"))
+    return Head(chain.name, position, previous), faults
+
+
+def _wrong(
+    seal: AuditSeal, entry: _Entry | None, previous: str, position: int
+) -> Iterator[str]:
+    if seal.position != position:
+        yield f"seals {position} to {seal.position - 1} are gone"
+    if entry is None:
+        yield f"{seal.kind} {seal.row_id} is gone"
+        return
+    if entry.digest != seal.digest:
+        yield f"{seal.kind} {seal.row_id} was changed"
+    if seal.hash != _linked(previous, seal.position, entry, digest=seal.digest):
+        yield f"the seal of {seal.kind} {seal.row_id} was changed or slipped in"
+    if seal.sealed_at - entry.at > LATE:
+        yield f"{seal.kind} {seal.row_id} appeared long after its time"
+
+
+def _linked(
+    previous: str, position: int, entry: _Entry, *, digest: str | None = None
+) -> str:
+    text = "|".join(
+        [previous, str(position), entry.kind, str(entry.row_id), digest or entry.digest]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unsealed(kind: str) -> list[int]:
+    """The ids of a kind that have no seal, from a little below its mark."""
+    mark, _ = AuditMark.objects.get_or_create(kind=kind)
+    sealed = AuditSeal.objects.filter(kind=kind, row_id=OuterRef("pk"))
+    rows: Any = MODELS[kind]._default_manager.filter(
+        ~Exists(sealed), pk__gt=mark.row_id - MARGIN
+    )
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:ROUND_LIMIT])
+
+
+def _advance(kind: str, ids: list[int]) -> None:
+    """Move the mark to the last id sealed; those still being written are below it."""
+    if ids:
+        AuditMark.objects.filter(kind=kind, row_id__lt=max(ids)).update(row_id=max(ids))
+
+
+def _read(rows: list[tuple[str, int]]) -> list[_Entry]:
+    """The rows as they are now, in the order asked for; missing ones left out."""
+    found = {
+        (entry.kind, entry.row_id): entry
+        for entry in [
+            *_events([row for kind, row in rows if kind == "payment_event"]),
+            *_acts([row for kind, row in rows if kind == "admin_act"]),
+        ]
+    }
+    return [found[row] for row in rows if row in found]
+
+
+def _events(ids: list[int]) -> Iterator[_Entry]:
+    for event in PaymentEvent.objects.filter(pk__in=ids).select_related("payment"):
+        facts = [
+            str(event.payment_id),
+            event.old,
+            event.new,
+            event.source,
+            event.actor_id,
+            event.reason,
+            event.notice_id,
+            clock.iso(event.created_at),
+        ]
+        yield _Entry(
+            f"shop:{event.payment.shop_id}",
+            "payment_event",
+            event.pk,
+            event.created_at,
+            _digest(facts),
+        )
+
+
+def _acts(ids: list[int]) -> Iterator[_Entry]:
+    for act in LogEntry.objects.filter(pk__in=ids):
+        facts = [
+            act.user_id,
+            act.content_type_id,
+            act.object_id,
+            act.object_repr,
+            act.action_flag,
+            act.change_message,
+            clock.iso(act.action_time),
+        ]
+        yield _Entry(PLATFORM, "admin_act", act.pk, act.action_time, _digest(facts))
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()
+
+
+def _batches(seals: Iterable[AuditSeal]) -> Iterator[list[AuditSeal]]:
+    batch: list[AuditSeal] = []
+    for one in seals:
+        batch.append(one)
+        if len(batch) == ROUND_LIMIT:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
