@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from payments import queries, states
@@ -176,8 +177,7 @@ class PaymentAdmin(BookAdmin):
     """One attempt to be paid. It is written by settlement and its neighbours alone."""
 
     list_display = (
-        "says", "sum", "payer", "sale", "at", "code", "result", "alarm_words",
-        "shop_name",
+        "says", "sum", "payer", "sale", "at", "code", "result", "shop_name",
     )  # fmt: skip
     list_display_links = ("says",)
     list_filter = (
@@ -189,7 +189,7 @@ class PaymentAdmin(BookAdmin):
     search_help_text = "Receipt, phone, number of the sale, or M-Pesa's id"
     inlines = (PaymentEventInline, NoticeInline, CollectionInline)
     readonly_fields = (
-        "says", "next_step", "state", "alarm_words", "sum", "given", "payer", "sale",
+        "sum", "given", "payer", "sale",
         "code", "method", "shop_name", "by", "into", "reference", "mpesa_id",
         "merchant_request_id", "result", "result_words", "error",
         "why", "at", "answered", "expires", "decided", "completed",
@@ -258,25 +258,13 @@ class PaymentAdmin(BookAdmin):
 
     @admin.display(description="What happened", ordering="status")
     def says(self, payment: Payment) -> SafeString:
-        """Say how it stands, in a sentence with its colour."""
-        return cells.pill(words.reason(payment), words.tone(payment))
-
-    @admin.display(description="What to do")
-    def next_step(self, payment: Payment) -> str:
-        """Say what to do."""
-        return words.remedy(payment)
-
-    @admin.display(description="Status")
-    def state(self, payment: Payment) -> SafeString:
-        """Its status."""
-        return words.state(payment)
-
-    @admin.display(description="Alarm")
-    def alarm_words(self, payment: Payment) -> SafeString:
-        """Say what a person must look at."""
+        """Say how it stands, in a sentence with its colour; and what alarms."""
+        stands = cells.pill(words.reason(payment), words.tone(payment))
         if not payment.alarm:
-            return cells.NOTHING
-        return cells.pill(words.plain(payment.alarm), cells.BAD)
+            return stands
+        return format_html(
+            "{} {}", stands, cells.pill(words.plain(payment.alarm), cells.BAD)
+        )
 
     @admin.display(description="Amount", ordering="amount")
     def sum(self, payment: Payment) -> SafeString:

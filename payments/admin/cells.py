@@ -48,11 +48,6 @@ def remedy(payment: Payment) -> str:
     return states.explain(payment).remedy(get_language() or "en")
 
 
-def state(payment: Payment) -> SafeString:
-    """Return the status as a coloured word."""
-    return cells.pill(payment.get_status_display(), tone(payment))
-
-
 def verdict(notice: Notice) -> SafeString:
     """Return what became of a notice."""
     words = Verdict(notice.verdict)
