@@ -477,8 +477,6 @@ def _require_unspoken(order: Order, amount: int, intent: _Intent) -> None:
 
 
 def _longest_wait(moments: list[datetime], now: datetime) -> int:
-    if not moments:
-        return 0
     return max(1, -int((now - max(moments)).total_seconds() // 1))
 
 
