@@ -20,9 +20,10 @@ that make Daraja misbehave are in ``switches``, the merchants it knows in ``acco
 
 Layers, each importing only what stands above it:
     ``outcomes``, ``refusals``, ``accounts``, ``ids``, ``msisdn``, ``clock``
-    ``wire`` (bodies that come in), ``switches``, ``records``
+    ``wire`` (bodies that come in), ``switch``, ``switches``, ``records``
     ``faults``, ``bank``, ``journal`` (the state, under one lock)
-    ``callbacks`` (bodies that go out), ``delivery``, ``network`` (what happens when)
+    ``bodies``, ``callbacks`` (bodies that go out)
+    ``courier``, ``delivery``, ``network`` (what happens when)
     ``world`` (one of each)
     ``daraja_api``, ``control_api``, ``pages`` (HTTP), ``server``
 """

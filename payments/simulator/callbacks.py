@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from payments.simulator import ids, outcomes
+from payments.simulator import bodies, ids, outcomes
 from payments.simulator.clock import EAST_AFRICA
 from payments.simulator.records import Prompt
 
@@ -44,21 +44,13 @@ def body_of(prompt: Prompt, shape: Mapping[str, Any], *, balance: int) -> bytes:
     ``shape["result_code"]`` stands in for the result of a prompt that has none.
     ``balance`` is the payer's, in KES.
     """
-    if shape["body"] == "non_json":
-        return b"<html><body>Service temporarily unavailable</body></html>"
-    if shape["body"] == "empty":
-        return b""
-    content: Any = {"Body": {"stkCallback": _result(prompt, shape, balance=balance)}}
-    if shape["body"] == "array":
-        content = [content]
+    content = {"Body": {"stkCallback": _result(prompt, shape, balance=balance)}}
     text = json.dumps(content).replace(
         json.dumps(_AMOUNT_SLOT), _amount_text(prompt, shape)
     )
     if shape["body"] == "doubled_key":
         text = _with_doubled_key(text, prompt)
-    if shape["body"] == "truncated":
-        text = text[: len(text) * 2 // 3]
-    return text.encode()
+    return bodies.bent(text, shape["body"])
 
 
 def _result(

@@ -37,6 +37,7 @@ from payments.simulator.accounts import TRANSACTION_TYPES, Account
 from payments.simulator.bank import AlreadyFinished
 from payments.simulator.clock import EAST_AFRICA
 from payments.simulator.records import Prompt
+from payments.simulator.switch import BadSwitch
 from payments.simulator.world import world
 
 
@@ -63,7 +64,7 @@ def control(*methods: str) -> Callable[..., Callable[..., HttpResponse]]:
                 return JsonResponse(act(request, **parts))
             except Unusable as trouble:
                 return JsonResponse({"error": str(trouble)}, status=trouble.status)
-            except switches.BadSwitch as trouble:
+            except BadSwitch as trouble:
                 return JsonResponse({"error": str(trouble)}, status=400)
             except AlreadyFinished:
                 return JsonResponse({"error": "it was answered before"}, status=409)

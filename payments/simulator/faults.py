@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from payments.simulator import msisdn, switches
+from payments.simulator.switch import BadSwitch
 
 
 @dataclass(slots=True)
@@ -43,6 +44,12 @@ class Faults:
                 if setting.times <= 0:
                     del self._settings[name]
             return setting.value
+
+    def shape(
+        self, prefix: str, names: tuple[str, ...], phone: str | None
+    ) -> dict[str, Any]:
+        """Return the values of these switches, named without their prefix."""
+        return {name: self.take(f"{prefix}{name}", phone) for name in names}
 
     def merge(self, wanted: Mapping[str, Any]) -> None:
         """Set all these switches, or none.
@@ -89,11 +96,11 @@ def _setting_of(name: str, value: Any) -> _Setting | None:
         times, phone = value.get("times"), value.get("phone")
         value = value.get("value", True)
         if times is not None and (not isinstance(times, int) or times < 1):
-            raise switches.BadSwitch(f"{name}: times is a whole number from 1.")
+            raise BadSwitch(f"{name}: times is a whole number from 1.")
         if phone is not None:
             phone = msisdn.normalize(str(phone))
             if phone is None:
-                raise switches.BadSwitch(f"{name}: phone is no Kenyan number.")
+                raise BadSwitch(f"{name}: phone is no Kenyan number.")
     if value is None and name in switches.BY_NAME:
         return None
     switches.check(name, value)

@@ -6,6 +6,7 @@ import threading
 
 from payments.simulator.bank import Bank
 from payments.simulator.clock import Agenda, Clock
+from payments.simulator.courier import Courier
 from payments.simulator.delivery import Delivery
 from payments.simulator.faults import Faults
 from payments.simulator.journal import Journal
@@ -22,14 +23,14 @@ class World:
         self.faults = Faults(lock)
         self.journal = Journal(self.clock, lock)
         self.bank = Bank(self.clock, lock)
-        self.delivery = Delivery(
-            self.clock, self.agenda, self.faults, self.bank, self.journal
-        )
+        self.courier = Courier(self.clock, self.agenda, self.faults, self.journal)
+        self.delivery = Delivery(self.faults, self.bank, self.courier)
         self.network = Network(self.agenda, self.faults, self.bank, self.delivery)
 
     def reset(self) -> None:
         """Begin anew; accounts, and tokens that clients hold, stay."""
         self.agenda.clear()
+        self.courier.reset()
         self.faults.clear()
         self.bank.reset()
         self.journal.reset()
