@@ -1,18 +1,14 @@
 """Claims that prove nothing: M-Pesa is asked, once, also after a failure."""
 
-from datetime import timedelta
-
 import pytest
-from django.db import DataError
 from django.test import Client
 
 from payments import gateways, inbox, questions, settlement
-from payments.enums import PaymentStatus, Verdict
+from payments.enums import Verdict
 from payments.gateways.base import GatewayError
 from payments.models import Notice, Payment
 from smartduka.lib import clock
 from smartduka.lib.redaction import redacted
-from tests.factories import PaymentFactory
 from tests.support import callbacks
 from tests.support.facts import money_of, nothing_changes, path_of, sale_of
 from tests.support.gateway import PENDING, final
@@ -23,7 +19,6 @@ pytestmark = pytest.mark.django_db
 UNTOKENED = "/api/payments/mpesa/callback"
 LISTED, UNLISTED = "196.201.214.200", "203.0.113.9"
 ASK = "payments.tasks.ask"
-NOTICE = "payments.tasks.process_notice"
 
 
 def post(path, body, **meta):
@@ -204,77 +199,7 @@ def test_the_same_bytes_from_a_listed_address_are_believed(payment, order):
     assert (again.verdict, again.copies) == (Verdict.APPLIED, 3)
 
 
-@pytest.mark.usefixtures("_enforced")
-def test_the_same_bytes_from_another_unlisted_address_are_only_counted(payment):
-    body = callbacks.success(payment)
-    calls_back(payment, body, REMOTE_ADDR=UNLISTED)
-
-    notice = calls_back(payment, body, REMOTE_ADDR="203.0.113.10")
-
-    assert (notice.verdict, notice.copies) == (Verdict.UNVERIFIED, 2)
-    assert (payment.status, notice.address) == ("pending", UNLISTED)
-
-
-@pytest.mark.usefixtures("_enforced")
-def test_bytes_that_were_wrong_stay_wrong_from_a_listed_address(payment):
-    body = callbacks.success(payment, amount=1)
-    calls_back(payment, body, REMOTE_ADDR=UNLISTED)
-
-    notice = calls_back(payment, body, REMOTE_ADDR=LISTED)
-
-    assert (payment.status, notice.verdict) == ("pending", Verdict.UNVERIFIED)
-
-
 # Those that break their processing.
-
-
-def test_a_notice_that_always_breaks_backs_off_and_is_parked(
-    payment, monkeypatch, time, tasks
-):
-    monkeypatch.setattr(settlement, "record_success", lambda *given: 1 / 0)
-    notice = calls_back(payment, callbacks.success(payment))
-    waits = []
-    while notice.next_try_at is not None:
-        wait_s = (notice.next_try_at - time.now).total_seconds()
-        waits.append(wait_s)
-        time.turn(wait_s - 1)
-        assert inbox.attempt(notice.pk) is None
-        before = notice.attempts
-        notice.refresh_from_db()
-        assert notice.attempts == before  # its time had not come
-        time.turn(1)
-        assert inbox.due(10) == [notice.pk]
-        assert inbox.attempt(notice.pk) is None
-        notice.refresh_from_db()
-
-    assert waits == [5, 30, 120, 600, 3600]
-    assert (notice.verdict, notice.processed_at) == (Verdict.PARKED, None)
-    assert "ZeroDivisionError" in notice.error
-    assert [task[1] for task in tasks() if task[0] == NOTICE] == [(notice.pk,)] * 5
-    time.turn(10**6)
-    assert inbox.due(10) == []
-    assert inbox.attempt(notice.pk) is None
-
-
-def test_a_parked_notice_is_applied_when_a_person_asks_for_it(
-    payment, order, monkeypatch
-):
-    with monkeypatch.context() as broken:
-        broken.setattr(settlement, "record_success", lambda *given: 1 / 0)
-        notice = calls_back(payment, callbacks.success(payment))
-        for _ in range(6):
-            Notice.objects.filter(next_try_at__isnull=False).update(
-                next_try_at=clock.now()
-            )
-            inbox.attempt(notice.pk)
-    notice.refresh_from_db()
-    assert notice.verdict == Verdict.PARKED
-
-    assert inbox.process_again(notice.pk) == Verdict.APPLIED
-
-    assert sale_of(order)[0] == "paid"
-    notice.refresh_from_db()
-    assert (notice.error, notice.next_try_at) == ("", None)
 
 
 def test_what_broke_a_notice_is_kept_without_secrets(payment, monkeypatch):
@@ -323,26 +248,6 @@ def test_a_confirmation_that_nobody_understands_ends_the_chain(payment, mpesa):
     assert (payment.status, payment.result_code) == ("completed", "0")
     assert (payment.next_ask_at, payment.leased_until) == (None, None)
     assert not questions.attend(payment.pk)
-
-
-def test_a_payment_expires_even_if_its_last_question_breaks(order, mpesa, monkeypatch):
-    payment = PaymentFactory(
-        order=order, created_at=clock.now() - timedelta(seconds=301)
-    )
-    mpesa.otherwise = final("1032")
-
-    def broken(*given, **facts):
-        raise DataError("value too long")
-
-    monkeypatch.setattr(settlement, "record_failure", broken)
-
-    with pytest.raises(DataError):
-        questions.attend(payment.pk)
-
-    payment.refresh_from_db()
-    assert payment.status == PaymentStatus.EXPIRED
-    assert payment.is_undecided
-    assert payment.next_ask_at > clock.now()
 
 
 def test_a_gateway_that_breaks_a_promise_and_raises_is_no_answer(payment, monkeypatch):

@@ -259,24 +259,6 @@ def test_a_short_outage_of_the_database_keeps_the_id(mpesa, prompt, monkeypatch,
     assert (payment.status, payment.checkout_request_id) == ("pending", "ws_CO_fake_1")
 
 
-def test_a_long_outage_is_told_with_the_id_in_the_log(
-    mpesa, prompt, monkeypatch, caplog
-):
-    monkeypatch.setattr(prompting, "KEEP_PAUSES_S", (0, 0, 0))
-    outage(monkeypatch, OperationalError, times=4)
-
-    with pytest.raises(OperationalError):
-        prompt()
-
-    assert is_unknown(Payment.objects.get())
-    [record] = [one for one in caplog.records if one.levelname == "CRITICAL"]
-    assert "ws_CO_fake_1" in record.getMessage()
-
-
-def test_the_outage_that_is_waited_for_has_a_length():
-    assert prompting.KEEP_PAUSES_S == (0.2, 1.0, 3.0)
-
-
 def outage(monkeypatch, error, times):
     """Let the third phase find no database so many times; return what is left."""
     left = [error("server closed the connection unexpectedly")] * times
@@ -335,18 +317,3 @@ def test_a_payment_that_was_stopped_before_its_answer_learns_its_id_and_is_asked
     )  # fmt: skip
     assert payment.next_ask_at is not None
     assert questions.ask(payment.pk)
-
-
-def test_a_payment_that_is_stopped_after_a_lost_answer_is_asked_about_no_more(
-    mpesa, seller, prompt
-):
-    mpesa.push_answers = [GatewayError("cut", certain=False)]
-    payment = prompt()
-    assert is_unknown(payment)
-
-    prompting.stop_waiting(access=seller, payment_id=payment.pk)
-
-    payment.refresh_from_db()
-    assert (payment.status, payment.is_undecided) == ("cancelled", True)
-    assert payment.next_ask_at is None
-    assert mpesa.questions == []

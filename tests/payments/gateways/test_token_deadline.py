@@ -266,19 +266,6 @@ def undecided(duka, order):
 
 
 @pytest.mark.django_db
-def test_who_is_asked_first_shares_one_limit(undecided, mpesa, time):
-    def slow(_):
-        time.turn(1.3)
-        return PENDING
-
-    mpesa.otherwise = slow
-
-    questions.ask_first(undecided)
-
-    assert mpesa.limits == [pytest.approx(3), pytest.approx(1.7)]
-
-
-@pytest.mark.django_db
 @pytest.mark.parametrize(("left_s", "asked"), [(0.49, 0), (0.51, 1)])
 def test_in_less_than_half_a_second_nobody_is_asked(
     undecided, mpesa, time, settings, left_s, asked
