@@ -383,12 +383,13 @@ def _begin(intent: _Intent) -> _Begun | Payment:
         order = order_lifecycle.locked(intent.order_id)
         if intent.key and (twin := _by_key(intent)):
             return twin
-        order_lifecycle.require_open(order)
-        amount = _amount_of(intent, order)
+        # First of all: the money that decided it may have closed the sale.
         replaced = _replaced(intent)
         if replaced is not None and replaced.decided_at is not None:
             return replaced
         _require_still_failed(intent)
+        order_lifecycle.require_open(order)
+        amount = _amount_of(intent, order)
         if replaced is None and (twin := _open_twin(intent, order)):
             return twin
         account = accounts.account_of(intent.access.shop)
