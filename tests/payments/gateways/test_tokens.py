@@ -180,6 +180,17 @@ def test_lifetime_is_read_from_texts_and_numbers(said, seconds):
     assert tokens.lifetime_s(said) == seconds
 
 
+def test_without_redis_each_process_has_its_own(settings):
+    settings.REDIS_URL = None
+    source = Source()
+    obtain(source)
+    tokens.forget(NAME, SECRET, "token-1")
+    assert obtain(source) == "token-2"
+    tokens.forget_all()
+
+    assert obtain(source) == "token-3"
+
+
 # Shared by Redis.
 
 
