@@ -12,13 +12,9 @@ from orders.models import Order
 from orders.queries import order_for
 from payments import ledger, lifecycle, news, queries, questions
 from payments.enums import AllocationKind, Method, PaymentStatus, Source
+from payments.intents import fingerprint
 from payments.models import Collection, Payment
-from payments.prompting import (
-    AmountTooSmall,
-    IdempotencyMismatch,
-    InFlight,
-    fingerprint,
-)
+from payments.refusals import AmountTooSmall, IdempotencyMismatch, InFlight
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import InvalidRequest

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from orders.models import Order
-from payments import notices, schedule, settlement
+from payments import acceptance, notices, schedule, settlement
 from payments.enums import Source, Verdict
 from payments.gateways import result_codes
 from payments.models import Notice, Payment
@@ -222,7 +222,7 @@ def _judge(notice: Notice, order: Order, payment: Payment) -> Verdict:
         logger.warning("notice %s unverified: %s", notice.pk, doubt)
         schedule.bring_forward(payment)
         return Verdict.UNVERIFIED
-    if not settlement.learn_ids(
+    if not acceptance.learn_ids(
         payment,
         result.merchant_request_id,
         result.checkout_request_id,
@@ -282,7 +282,7 @@ def _apply(
     record: Any = settlement.record_failure
     if judged in (result_codes.Class.UNCERTAIN, result_codes.Class.PENDING):
         record = settlement.record_uncertainty
-        settlement.accept(order, payment, Source.CALLBACK)
+        acceptance.accept(order, payment, Source.CALLBACK)
     outcome: Outcome = record(
         order,
         payment,

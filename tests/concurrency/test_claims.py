@@ -13,6 +13,7 @@ from payments import (
     accounts,
     guards,
     inbox,
+    intents,
     ledger,
     prompting,
     questions,
@@ -226,7 +227,7 @@ def test_two_retries_are_one_by_each_guard_alone(
 ):
     leave_only(off, guard)
     here = rendezvous(patience_s=5.0 if guard == "one retry" else 0.3)
-    here.after(prompting, "_require_unspoken")
+    here.after(intents, "require_unspoken")
 
     results = retry_twice(failed, seller)
 
@@ -237,7 +238,7 @@ def test_two_retries_are_one_by_each_guard_alone(
 
 def test_two_retries_are_two_without_the_guards(failed, seller, mpesa, off, rendezvous):
     leave_only(off, None)
-    rendezvous().after(prompting, "_require_unspoken")
+    rendezvous().after(intents, "require_unspoken")
 
     assert kinds(retry_twice(failed, seller)) == ["ok", "ok"]
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from orders.models import Order
-from payments import inbox, lifecycle, settlement
+from payments import acceptance, inbox, lifecycle, settlement
 from payments.models import (
     Allocation,
     Collection,
@@ -154,7 +154,7 @@ def test_one_receipt_pays_two_payments_without_the_constraint(duka, off, rendezv
 def test_one_checkout_id_belongs_to_one_payment(duka, rendezvous):
     first, second = two_payments(duka, checkout_request_id=None)
     notices = claim_one_id(first, second)
-    rendezvous().before(settlement, "learn_ids")
+    rendezvous().before(acceptance, "learn_ids")
 
     results = together(*[lambda n=number: inbox.process(n) for number in notices])
 
@@ -171,7 +171,7 @@ def test_one_checkout_id_serves_two_payments_without_the_constraint(
     off.constraint(Payment, "checkout_request_id")
     first, second = two_payments(duka, checkout_request_id=None)
     notices = claim_one_id(first, second)
-    rendezvous().before(settlement, "learn_ids")
+    rendezvous().before(acceptance, "learn_ids")
 
     results = together(*[lambda n=number: inbox.process(n) for number in notices])
 

@@ -7,8 +7,9 @@ import pytest
 from django.test import Client
 
 from orders.models import Order
-from payments import accounts, guards, prompting
+from payments import accounts, guards, intents, prompting
 from payments.models import Payment
+from shops import tenancy
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import OrderFactory
 from tests.support.simulator import SimulatorProcess
@@ -87,7 +88,7 @@ def test_the_same_crowd_pushes_often_without_the_guards(
 ):
     switch_off(off, None)
     mpesa.latency_s = 0.5
-    rendezvous(parties=12).after(prompting, "_require_unspoken")
+    rendezvous(parties=12).after(intents, "require_unspoken")
 
     together(*[lambda: initiate("key")] * 12)
 
@@ -110,7 +111,7 @@ def test_two_with_one_key_are_one_push_by_each_guard_alone(
 ):
     switch_off(off, guard)
     here = rendezvous(patience_s=0.3 if guard == "order lock" else 5.0)
-    here.after(prompting, "_require_unspoken")
+    here.after(intents, "require_unspoken")
 
     answers = together(*[lambda: ask(seller, order, key="key")] * 2)
 
@@ -126,7 +127,7 @@ def test_two_with_one_key_are_two_pushes_without_any_guard(
     order, seller, mpesa, off, rendezvous
 ):
     switch_off(off, None)
-    rendezvous().after(prompting, "_require_unspoken")
+    rendezvous().after(intents, "require_unspoken")
 
     answers = together(*[lambda: ask(seller, order, key="key")] * 2)
 
@@ -139,7 +140,7 @@ def test_one_key_for_two_orders_makes_one_payment(
 ):
     """Each order has its own lock: only the constraint sees the key."""
     other = OrderFactory(shop=duka, total=250)
-    rendezvous().after(prompting, "_require_unspoken")
+    rendezvous().after(intents, "require_unspoken")
 
     answers = together(
         lambda: ask(seller, order, key="key"),
@@ -155,7 +156,7 @@ def test_one_key_for_two_orders_makes_two_without_the_constraint(
 ):
     off.constraint(Payment, "idempotency_key_makes_one_payment_of_a_shop")
     other = OrderFactory(shop=duka, total=250)
-    rendezvous().after(prompting, "_require_unspoken")
+    rendezvous().after(intents, "require_unspoken")
 
     answers = together(
         lambda: ask(seller, order, key="key"),
@@ -167,7 +168,7 @@ def test_one_key_for_two_orders_makes_two_without_the_constraint(
 
 
 def test_a_shop_may_use_a_key_that_another_shop_uses(seller, order, charlie, mpesa):
-    his = prompting.Access(charlie.user, charlie.shop, "owner")
+    his = tenancy.Access(charlie.user, charlie.shop, "owner")
 
     answers = together(
         lambda: ask(seller, order, key="key"),

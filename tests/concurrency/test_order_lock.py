@@ -7,7 +7,7 @@ from django.db.models import Sum
 
 from orders import checkout, lifecycle
 from orders.models import Order
-from payments import cash, inbox, ordering, prompting, questions, settlement
+from payments import cash, inbox, intents, ordering, prompting, questions, settlement
 from payments.models import Allocation, Collection, Payment
 from shops.models import StockMovement
 from tests.concurrency.racing import MARKS, kinds, together
@@ -43,7 +43,7 @@ def push_700_twice(seller, order):
 def test_two_pushes_never_ask_for_more_than_the_balance(
     seller, order, mpesa, rendezvous
 ):
-    rendezvous(patience_s=0.3).after(prompting, "_require_unspoken")
+    rendezvous(patience_s=0.3).after(intents, "require_unspoken")
 
     assert kinds(push_700_twice(seller, order)) == ["PromptInTheWay", "ok"]
 
@@ -55,7 +55,7 @@ def test_two_pushes_ask_for_more_than_the_balance_without_the_lock(
     seller, order, mpesa, off, rendezvous
 ):
     off.lock(Order)
-    rendezvous().after(prompting, "_require_unspoken")
+    rendezvous().after(intents, "require_unspoken")
 
     assert kinds(push_700_twice(seller, order)) == ["ok", "ok"]
 

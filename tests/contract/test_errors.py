@@ -12,10 +12,10 @@ from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from orders.models import Order
-from payments import prompting
+from payments import pushing
 from payments.enums import PaymentStatus
+from payments.intents import fingerprint
 from payments.models import MpesaAccount, MpesaSettings, Payment, PhoneGuard
-from payments.prompting import fingerprint
 from payments.questions import expire_if_over
 from shops.enums import Role
 from smartduka.lib import clock
@@ -979,7 +979,7 @@ def test_503_UNAVAILABLE_after_the_push_leaves_it_unknown_not_lost(
     bob, mpesa, order, monkeypatch
 ):
     """The answer of M-Pesa cannot be stored: the intent stands, the question is due."""
-    monkeypatch.setattr(prompting, "KEEP_PAUSES_S", (0.01,))
+    monkeypatch.setattr(pushing, "KEEP_PAUSES_S", (0.01,))
     with database_without("payments_payment", "UPDATE"):
         response = bob.post(INITIATE, asking(order))
 

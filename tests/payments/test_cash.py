@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from orders import lifecycle as order_lifecycle
 from payments import cash, ordering
 from payments.models import Collection, Payment
-from payments.prompting import AmountTooSmall, IdempotencyMismatch, InFlight
+from payments.refusals import AmountTooSmall, IdempotencyMismatch, InFlight
 from shops.models import StockMovement
 from shops.tenancy import Access
 from smartduka.lib.errors import Forbidden, InvalidRequest, NotFound

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from payments import prompting
+from payments import intents, prompting, refusals
 from payments.models import Payment
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support import callbacks
@@ -18,7 +18,7 @@ def meanwhile(monkeypatch):
     """Bring a callback at the last moment before the lock is taken."""
 
     def bring(payment, body):
-        begin = prompting._begin
+        begin = intents.begin
 
         def call_back_first(intent):
             response = Client().post(
@@ -29,7 +29,7 @@ def meanwhile(monkeypatch):
             assert response.status_code == 200
             return begin(intent)
 
-        monkeypatch.setattr(prompting, "_begin", call_back_first)
+        monkeypatch.setattr(intents, "begin", call_back_first)
 
     return bring
 
@@ -73,7 +73,7 @@ def test_a_failure_that_was_paid_meanwhile_is_not_retried(
     )
     meanwhile(payment, callbacks.success(payment))
 
-    with pytest.raises(prompting.NotRetryable):
+    with pytest.raises(refusals.NotRetryable):
         prompting.retry(access=seller, payment_id=payment.pk)
 
     assert (mpesa.pushes, Payment.objects.count()) == ([], 1)

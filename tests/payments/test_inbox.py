@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, transaction
 
-from payments import inbox, settlement
+from payments import acceptance, inbox, settlement
 from payments.models import Collection, Notice, Payment
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory
@@ -221,7 +221,7 @@ def test_a_claim_whose_id_another_takes_meanwhile_proves_nothing(order, monkeypa
     payment = PaymentFactory(
         order=order, status="created", checkout_request_id=None, merchant_request_id=""
     )
-    monkeypatch.setattr(settlement, "learn_ids", lambda *args, **kwargs: False)
+    monkeypatch.setattr(acceptance, "learn_ids", lambda *args, **kwargs: False)
 
     with nothing_changes():
         assert deliver(payment, success(payment, checkout_id="ws_CO_1")) == "unverified"

@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 
-from payments import accounts, gateways, prompting, questions, settlement
+from payments import (
+    accounts,
+    gateways,
+    prompting,
+    pushing,
+    questions,
+    refusals,
+    settlement,
+)
 from payments.gateways import tokens
 from payments.gateways.base import GatewayError, PushAccepted
 from payments.gateways.daraja import Daraja
@@ -157,7 +165,7 @@ def test_an_unknown_push_is_not_sent_again(server, seller, prompt):
     payment = prompt()
 
     again = prompt()
-    with pytest.raises(prompting.PromptInTheWay):
+    with pytest.raises(refusals.PromptInTheWay):
         prompting.resend(access=seller, payment_id=payment.pk, accept_risk=True)
 
     assert (again.pk, server.posts) == (payment.pk, 1)
@@ -249,7 +257,7 @@ def test_the_same_id_by_both_roads_is_no_alarm(mpesa, prompt):
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
 def test_a_short_outage_of_the_database_keeps_the_id(mpesa, prompt, monkeypatch, error):
-    monkeypatch.setattr(prompting, "KEEP_PAUSES_S", (0, 0, 0))
+    monkeypatch.setattr(pushing, "KEEP_PAUSES_S", (0, 0, 0))
     away = outage(monkeypatch, error, times=3)
 
     payment = prompt()

@@ -10,7 +10,17 @@ from django.db import IntegrityError, OperationalError, connection
 from orders import checkout
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
-from payments import accounts, budget, hook_tokens, prompting, references, settlement
+from payments import (
+    accounts,
+    budget,
+    hook_tokens,
+    intents,
+    prompting,
+    pushing,
+    references,
+    refusals,
+    settlement,
+)
 from payments.enums import FailureReason
 from payments.gateways.base import GatewayError, PushAccepted
 from payments.models import MpesaSettings, Payment, PhoneGuard
@@ -107,7 +117,7 @@ def test_a_prompt_is_stored_sent_and_pending(
         "retry_of_id": None,
         "attempt": 1,
         "idempotency_key": "key",
-        "request_hash": prompting.fingerprint("stk", order.pk, PHONE, None),
+        "request_hash": intents.fingerprint("stk", order.pk, PHONE, None),
         "account_id": accounts.platform_account().pk,
         "environment": "simulator",
         "shortcode": "600100",
@@ -224,11 +234,11 @@ def test_a_phone_must_be_one(ask):
 
 @pytest.mark.parametrize("amount", [0, -5])
 def test_an_amount_is_at_least_a_shilling(ask, amount):
-    refused(prompting.AmountTooSmall, ask, amount=amount)
+    refused(refusals.AmountTooSmall, ask, amount=amount)
 
 
 def test_an_amount_is_within_the_limit(ask):
-    details = refused(prompting.AmountTooLarge, ask, amount=250_001)
+    details = refused(refusals.AmountTooLarge, ask, amount=250_001)
 
     assert details == {"maxAmount": 250_000}
 
@@ -236,17 +246,17 @@ def test_an_amount_is_within_the_limit(ask):
 def test_the_whole_balance_is_within_the_limit_too(ask, duka):
     order = OrderFactory(shop=duka, total=250_001)
 
-    refused(prompting.AmountTooLarge, ask, order_id=order.pk)
+    refused(refusals.AmountTooLarge, ask, order_id=order.pk)
 
 
 def test_a_shop_may_set_a_lower_limit(ask):
     MpesaSettings.objects.update(max_amount=200)
 
-    assert refused(prompting.AmountTooLarge, ask) == {"maxAmount": 200}
+    assert refused(refusals.AmountTooLarge, ask) == {"maxAmount": 200}
 
 
 def test_no_more_than_the_balance(ask, order):
-    details = refused(prompting.AmountExceedsBalance, ask, amount=251)
+    details = refused(refusals.AmountExceedsBalance, ask, amount=251)
 
     assert details == {"balance": 250}
 
@@ -281,8 +291,8 @@ def test_the_lines_stay_as_they_were_asked_for(ask, seller, order):
     ("changes", "kind"),
     [
         ({"phone": "x", "amount": 0}, InvalidPhone),
-        ({"amount": 300_000}, prompting.AmountTooLarge),
-        ({"amount": 0}, prompting.AmountTooSmall),
+        ({"amount": 300_000}, refusals.AmountTooLarge),
+        ({"amount": 0}, refusals.AmountTooSmall),
     ],
     ids=["phone first", "limit before balance", "least before open"],
 )
@@ -312,11 +322,11 @@ def test_a_key_returns_the_payment_it_made(ask, mpesa):
 def test_a_key_means_one_thing(ask, changes):
     ask(key="key")
 
-    refused(prompting.IdempotencyMismatch, ask, key="key", **changes)
+    refused(refusals.IdempotencyMismatch, ask, key="key", **changes)
 
 
 def test_a_key_that_refused_something_is_free(ask):
-    refused(prompting.AmountExceedsBalance, ask, key="key", amount=251)
+    refused(refusals.AmountExceedsBalance, ask, key="key", amount=251)
 
     assert ask(key="key", amount=250).is_new
 
@@ -340,7 +350,7 @@ def quickly(settings, monkeypatch):
 def test_a_twin_waits_for_the_first_and_gives_up(ask, undecided, quickly):
     undecided(amount=250, phone=PHONE, status="created", answered_at=None)
 
-    details = refused(prompting.InFlight, ask)
+    details = refused(refusals.InFlight, ask)
 
     assert details == {"retryAfter": 2}
 
@@ -372,7 +382,7 @@ def test_a_push_that_lost_its_process_is_returned_as_unknown(ask, undecided):
 def test_an_undecided_prompt_speaks_for_its_amount(ask, undecided):
     one = undecided(30)
 
-    assert refused(prompting.PromptInTheWay, ask, amount=151) == {
+    assert refused(refusals.PromptInTheWay, ask, amount=151) == {
         "retryAfter": 90, "undecided": [str(one.pk)], "acceptRiskAllowed": False
     }  # fmt: skip
     assert ask(amount=150).is_new
@@ -382,7 +392,7 @@ def test_an_undecided_prompt_speaks_for_its_amount(ask, undecided):
 def test_the_cashiers_word_is_not_enough_for_120_seconds(ask, undecided, age_s):
     one = undecided(age_s)
 
-    details = refused(prompting.PromptInTheWay, ask, accept_risk=True)
+    details = refused(refusals.PromptInTheWay, ask, accept_risk=True)
 
     assert details == {
         "retryAfter": 120 if age_s == 0 else 1,
@@ -394,7 +404,7 @@ def test_the_cashiers_word_is_not_enough_for_120_seconds(ask, undecided, age_s):
 def test_after_120_seconds_the_cashiers_word_is_needed(ask, undecided, mpesa):
     one = undecided(120)
 
-    assert refused(prompting.PromptInTheWay, ask) == {
+    assert refused(refusals.PromptInTheWay, ask) == {
         "retryAfter": 0, "undecided": [str(one.pk)], "acceptRiskAllowed": True
     }  # fmt: skip
     assert ask(accept_risk=True).is_new
@@ -403,13 +413,13 @@ def test_after_120_seconds_the_cashiers_word_is_needed(ask, undecided, mpesa):
 def test_a_fresh_and_an_old_prompt_speak_together(ask, undecided):
     old, fresh = undecided(200), undecided(20, phone="254711000333")
 
-    details = refused(prompting.PromptInTheWay, ask, amount=100)
+    details = refused(refusals.PromptInTheWay, ask, amount=100)
     assert details == {
         "retryAfter": 0,
         "undecided": [str(old.pk), str(fresh.pk)],
         "acceptRiskAllowed": True,
     }
-    details = refused(prompting.PromptInTheWay, ask, amount=200, accept_risk=True)
+    details = refused(refusals.PromptInTheWay, ask, amount=200, accept_risk=True)
     assert details == {
         "retryAfter": 100, "undecided": [str(fresh.pk)], "acceptRiskAllowed": False
     }  # fmt: skip
@@ -420,7 +430,7 @@ def test_a_fresh_and_an_old_prompt_speak_together(ask, undecided):
 def test_a_prompt_given_up_still_speaks(ask, undecided, status):
     undecided(30, status=status)
 
-    refused(prompting.PromptInTheWay, ask)
+    refused(refusals.PromptInTheWay, ask)
 
 
 def test_a_decided_prompt_speaks_for_nothing(ask, undecided, time):
@@ -467,10 +477,10 @@ def test_a_phone_is_guarded_across_shops(ask, elsewhere, time, amount, wait_s):
     ask()
     time.turn(1)
 
-    details = refused(prompting.PromptInTheWay, ask, **elsewhere, amount=amount)
+    details = refused(refusals.PromptInTheWay, ask, **elsewhere, amount=amount)
     assert details == {"retryAfter": wait_s - 1, "acceptRiskAllowed": False}
     time.turn(wait_s - 1.5)
-    details = refused(prompting.PromptInTheWay, ask, **elsewhere, amount=amount)
+    details = refused(refusals.PromptInTheWay, ask, **elsewhere, amount=amount)
     assert details["retryAfter"] == 1
     time.turn(0.5)
     assert ask(**elsewhere, amount=amount).is_new
@@ -479,7 +489,7 @@ def test_a_phone_is_guarded_across_shops(ask, elsewhere, time, amount, wait_s):
 def test_a_refused_guard_leaves_no_payment_and_no_open_sale(ask, elsewhere):
     ask()
 
-    refused(prompting.PromptInTheWay, ask, **elsewhere)
+    refused(refusals.PromptInTheWay, ask, **elsewhere)
 
     assert Payment.objects.count() == 1
     assert Order.objects.get(pk=elsewhere["order_id"]).frozen_at is None
@@ -495,7 +505,7 @@ def test_after_a_certain_refusal_the_phone_is_free_soon(
     ask()
     time.turn(wait_s - 1)
 
-    details = refused(prompting.PromptInTheWay, ask)
+    details = refused(refusals.PromptInTheWay, ask)
     assert details["retryAfter"] == 1
     time.turn(1)
     assert ask().is_new
@@ -506,7 +516,7 @@ def test_after_a_lost_answer_the_phone_stays_guarded(ask, elsewhere, mpesa, time
     ask()
     time.turn(59)
 
-    refused(prompting.PromptInTheWay, ask, **elsewhere, amount=100)
+    refused(refusals.PromptInTheWay, ask, **elsewhere, amount=100)
 
 
 # The rate.
@@ -520,7 +530,7 @@ def test_new_prompts_are_limited(ask, duka, settings, mpesa):
     ask(order_id=orders[0].pk, phone="254712000000", key="key 0")  # no new push
 
     details = refused(
-        prompting.RateLimited, ask, order_id=orders[2].pk, phone="254712000002"
+        refusals.RateLimited, ask, order_id=orders[2].pk, phone="254712000002"
     )
 
     assert 1 <= details["retryAfter"] <= 60
@@ -597,19 +607,19 @@ def test_cancelled_before_the_answer_keeps_the_ids(ask, mpesa, seller):
 
 @pytest.fixture
 def no_pause(monkeypatch):
-    monkeypatch.setattr(prompting, "KEEP_PAUSES_S", (0, 0))
+    monkeypatch.setattr(pushing, "KEEP_PAUSES_S", (0, 0))
 
 
 def test_a_short_outage_keeps_the_answer(ask, no_pause, monkeypatch):
     outages = [OperationalError("away"), OperationalError("away")]
-    original = prompting._record_answer
+    original = pushing._record_answer
 
     def record(*args):
         if outages:
             raise outages.pop()
         return original(*args)
 
-    monkeypatch.setattr(prompting, "_record_answer", record)
+    monkeypatch.setattr(pushing, "_record_answer", record)
 
     assert now(ask().payment, "status", "checkout_request_id") == (
         "pending", "ws_CO_fake_1"
@@ -622,7 +632,7 @@ def test_an_answer_that_cannot_be_kept_is_in_the_log(
     def record(*args):
         raise OperationalError("away")
 
-    monkeypatch.setattr(prompting, "_record_answer", record)
+    monkeypatch.setattr(pushing, "_record_answer", record)
 
     with pytest.raises(OperationalError):
         ask()
@@ -641,7 +651,7 @@ def test_a_twin_that_was_faster_is_returned(ask, undecided, monkeypatch, mpesa, 
     def meanwhile(payments):
         made = undecided(
             amount=250, phone=PHONE, idempotency_key=key,
-            request_hash=prompting.fingerprint(
+            request_hash=intents.fingerprint(
                 "stk", Order.objects.get().pk, PHONE, None
             ),
         )  # fmt: skip
@@ -662,7 +672,7 @@ def test_a_constraint_that_nobody_won_is_no_answer(ask, monkeypatch):
     def broken(intent):
         raise IntegrityError("odd")
 
-    monkeypatch.setattr(prompting, "_begin", broken)
+    monkeypatch.setattr(intents, "begin", broken)
 
     refused(IntegrityError, ask, key="key")
 
@@ -732,7 +742,7 @@ def test_retrying_twice_is_one_retry(seller, failed, mpesa):
 def test_some_cannot_be_retried(seller, failed, mpesa, facts):
     Payment.objects.filter(pk=failed.pk).update(**facts)
 
-    with nothing_changes(), pytest.raises(prompting.NotRetryable):
+    with nothing_changes(), pytest.raises(refusals.NotRetryable):
         retry(seller, failed)
 
 
@@ -744,7 +754,7 @@ def test_at_most_three_retries_follow_the_first(seller, failed, mpesa, time):
         time.turn(10)
 
     assert [one.attempt for one in chain] == [1, 2, 3, 4]
-    with pytest.raises(prompting.NotRetryable):
+    with pytest.raises(refusals.NotRetryable):
         retry(seller, chain[-1])
 
 
@@ -752,7 +762,7 @@ def test_a_payment_that_was_paid_meanwhile_is_not_retried(
     seller, failed, mpesa, monkeypatch
 ):
     """The money is recorded between the look and the lock."""
-    original = prompting._begin
+    original = intents.begin
 
     def begin(intent):
         Payment.objects.filter(pk=failed.pk).update(
@@ -760,9 +770,9 @@ def test_a_payment_that_was_paid_meanwhile_is_not_retried(
         )
         return original(intent)
 
-    monkeypatch.setattr(prompting, "_begin", begin)
+    monkeypatch.setattr(intents, "begin", begin)
 
-    with pytest.raises(prompting.NotRetryable):
+    with pytest.raises(refusals.NotRetryable):
         retry(seller, failed)
 
     assert mpesa.pushes == []
@@ -771,7 +781,7 @@ def test_a_payment_that_was_paid_meanwhile_is_not_retried(
 def test_a_retry_needs_the_balance(seller, failed, order, mpesa):
     Order.objects.filter(pk=order.pk).update(paid=200)
 
-    with nothing_changes(), pytest.raises(prompting.AmountExceedsBalance):
+    with nothing_changes(), pytest.raises(refusals.AmountExceedsBalance):
         retry(seller, failed)
 
 
@@ -780,7 +790,7 @@ def test_a_retry_that_lost_the_race_returns_the_winner(seller, failed, monkeypat
         PaymentFactory(order=failed.order, retry_of=failed, amount=Decimal(100))
         raise IntegrityError("retry_of")
 
-    monkeypatch.setattr(prompting, "_begin", begin)
+    monkeypatch.setattr(intents, "begin", begin)
 
     prompted = retry(seller, failed)
 
@@ -825,7 +835,7 @@ def test_refused_guards_leave_the_old_prompt_open(
 ):
     old = undecided(age_s, amount=250, phone=PHONE)
 
-    with nothing_changes(), pytest.raises(prompting.PromptInTheWay):
+    with nothing_changes(), pytest.raises(refusals.PromptInTheWay):
         resend(seller, old, accept_risk)
 
     assert mpesa.pushes == []
@@ -838,7 +848,7 @@ def test_a_guarded_phone_leaves_the_old_prompt_open(seller, undecided, mpesa, ti
         free_same_at=time.now,
     )  # fmt: skip
 
-    with nothing_changes(), pytest.raises(prompting.PromptInTheWay) as refusal:
+    with nothing_changes(), pytest.raises(refusals.PromptInTheWay) as refusal:
         resend(seller, old, accept_risk=True)
 
     assert refusal.value.details["retryAfter"] == 9
@@ -862,7 +872,7 @@ def test_a_prompt_decided_under_the_lock_is_not_sent_again(
     seller, undecided, mpesa, monkeypatch, time
 ):
     old = undecided(200, amount=100, phone=PHONE)
-    original = prompting._begin
+    original = intents.begin
 
     def begin(intent):
         Payment.objects.filter(pk=old.pk).update(
@@ -870,7 +880,7 @@ def test_a_prompt_decided_under_the_lock_is_not_sent_again(
         )
         return original(intent)
 
-    monkeypatch.setattr(prompting, "_begin", begin)
+    monkeypatch.setattr(intents, "begin", begin)
 
     prompted = resend(seller, old, accept_risk=True)
 
@@ -959,9 +969,9 @@ def test_an_auditor_may_do_none_of_it(audrey, failed):
 
 
 def test_fingerprints_differ_where_parts_differ():
-    assert prompting.fingerprint("a", "bc") != prompting.fingerprint("ab", "c")
-    assert prompting.fingerprint("a", 1) == prompting.fingerprint("a", "1")
-    assert len(prompting.fingerprint()) == 64
+    assert intents.fingerprint("a", "bc") != intents.fingerprint("ab", "c")
+    assert intents.fingerprint("a", 1) == intents.fingerprint("a", "1")
+    assert len(intents.fingerprint()) == 64
 
 
 def test_nothing_is_written_by_looking(order):

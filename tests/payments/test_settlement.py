@@ -8,7 +8,7 @@ from django.db import IntegrityError, OperationalError, transaction
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
-from payments import guards, lifecycle, settlement
+from payments import acceptance, guards, lifecycle, settlement
 from payments.enums import FailureReason, PaymentStatus, Source
 from payments.gateways.base import GatewayError
 from payments.models import Allocation, Collection, Payment
@@ -475,7 +475,7 @@ def test_an_uncertain_payment_can_still_be_paid(payment):
 
 
 def refuse(payment, error):
-    return under_locks(payment, settlement.refuse, error)
+    return under_locks(payment, acceptance.refuse, error)
 
 
 BUSY = GatewayError("busy", certain=True, reason=FailureReason.MPESA_BUSY)
@@ -543,7 +543,7 @@ def test_an_accepted_push_moves_only_what_was_just_created(
 ):
     payment = PaymentFactory(order=order, status=status)
 
-    under_locks(payment, settlement.accept, Source.PUSH)
+    under_locks(payment, acceptance.accept, Source.PUSH)
 
     assert path_of(payment) == path
     assert messages == ([("payment.pending", "pending")] if status == "created" else [])
@@ -553,7 +553,7 @@ def test_an_accepted_push_moves_only_what_was_just_created(
 def test_an_unanswered_push_stays_as_it_was_and_says_so(order, status, messages):
     payment = PaymentFactory(order=order, status=status)
 
-    under_locks(payment, settlement.stay_unknown, "no answer: ReadTimeout")
+    under_locks(payment, acceptance.stay_unknown, "no answer: ReadTimeout")
 
     assert now(payment, "status", "decided_at") == (status, None)
     assert payment.events.last().reason == (
@@ -565,7 +565,7 @@ def test_an_unanswered_push_stays_as_it_was_and_says_so(order, status, messages)
 def test_a_payment_given_up_without_an_id_is_asked_about_no_more(order):
     payment = PaymentFactory(order=order, status="cancelled", checkout_request_id=None)
 
-    under_locks(payment, settlement.stay_unknown, "no answer")
+    under_locks(payment, acceptance.stay_unknown, "no answer")
 
     assert now(payment, "next_ask_at") == (None,)
 
@@ -573,7 +573,7 @@ def test_a_payment_given_up_without_an_id_is_asked_about_no_more(order):
 def learn(payment, checkout_id, merchant_id="m-1"):
     return under_locks(
         payment,
-        lambda _, locked: settlement.learn_ids(
+        lambda _, locked: acceptance.learn_ids(
             locked, merchant_id, checkout_id, source=Source.PUSH
         ),
     )
