@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.engine import ONE_STATEMENT, STATEMENTS
 from bench.load import Load
-from bench.sizes import AT_ONCE
+from bench.sizes import AT_ONCE, UPSTREAM_S
 from bench.table import Figure, figure, quantile
 
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Value = Callable[[Load], float]
 # Nothing but what a transaction needs to begin and end.
 TRANSACTION_WORDS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
-UPSTREAM_S = 1.0
 
 
 def rate(load: Load) -> float:

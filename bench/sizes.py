@@ -40,5 +40,8 @@ class Sizes:
         return 2 * (1 + self.push_repetitions * self.rounds * sum(self.in_flight))
 
 
+# Seconds M-Pesa takes for a push, in the measurement of pushes.
+UPSTREAM_S = 1.0
+
 FULL = Sizes(5, 480, 96, 1600, 192, 3, (50, 200))
 QUICK = Sizes(3, 96, 16, 320, 32, 1, (20, 50))

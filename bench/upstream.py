@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 from bench import load
-from bench.figures import UPSTREAM_S
+from bench.sizes import UPSTREAM_S
 from payments import accounts
 from payments.gateways import daraja
 from smartduka.lib import clock
