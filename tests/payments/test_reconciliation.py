@@ -150,6 +150,15 @@ def test_the_longest_due_of_the_old_comes_first(aged, tasks, settings):
     assert set(handed_out(tasks())) == {str(one.pk) for one in longest}
 
 
+def test_the_newest_of_the_young_comes_first(aged, tasks, settings):
+    settings.SWEEP_LIMIT = 2
+    young = aged(5, age_s=60)
+
+    reconciliation.sweep()
+
+    assert set(handed_out(tasks())) == {str(one.pk) for one in young[-2:]}
+
+
 def test_a_new_payment_is_not_lost_among_3000(aged, tasks):
     aged(3000, age_s=4000)
     new = aged(1, age_s=40, due_s=25)[0]

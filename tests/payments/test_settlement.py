@@ -14,6 +14,7 @@ from payments.gateways.base import GatewayError
 from payments.models import Allocation, Collection, Payment
 from payments.settlement import Outcome, Proof
 from shops import stock
+from shops.models import StockMovement
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import (
@@ -319,6 +320,21 @@ def test_a_sale_that_breaks_cannot_stop_the_money(payment, monkeypatch, error):
     assert now(payment, "status", "alarm") == (
         "completed", "The money arrived, but the sale could not take it."
     )  # fmt: skip
+
+
+def test_a_sale_that_breaks_half_way_is_undone_whole(payment, monkeypatch):
+    """The stock had left already."""
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(order_lifecycle, "_move", broken)
+
+    assert succeed(payment) == Outcome.COMPLETED
+
+    assert money_of(payment.order) == [("callback", RECEIPT, kes(250), [])]
+    assert payment.order.lines.get().product.stock == 100
+    assert not StockMovement.objects.filter(reason="sold").exists()
 
 
 def test_a_lock_that_is_not_to_be_had_repeats_the_whole(payment, monkeypatch):
