@@ -15,6 +15,12 @@ TRANSACTION_TYPES = {
     PAYBILL: "CustomerPayBillOnline",
     TILL: "CustomerBuyGoodsOnline",
 }
+ROLES = {
+    "TransactionReversal": "Org Reversals Initiator",
+    "TransactionStatusQuery": "Transaction Status query ORG API",
+    "AccountBalance": "Balance Query ORG API",
+}
+"""What an API user must be, by the command it gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class Account:
     """A paybill or till with the Daraja app that may push for it.
 
     ``shortcode`` is the BusinessShortCode (for a till the store number), ``party_b``
-    the number that receives the money.
+    the number that receives the money. ``roles`` are those of
+    the initiator, with commas between.
     """
 
     name: str
@@ -34,10 +41,26 @@ class Account:
     passkey: str
     initiator: str = ""
     initiator_password: str = ""
+    roles: str = ", ".join(ROLES.values())
 
     @property
     def transaction_type(self) -> str:
         return TRANSACTION_TYPES[self.kind]
+
+    @property
+    def money_account(self) -> str:
+        """The name of the account that customers pay into."""
+        return "Merchant Account" if self.kind == TILL else "Utility Account"
+
+    @property
+    def public_name(self) -> str:
+        """The receiving number with the name, as M-Pesa writes parties."""
+        return f"{self.party_b} - {self.name}"
+
+    def may(self, command: str) -> bool:
+        """Say whether the initiator has the role for this command."""
+        held = {role.strip() for role in self.roles.split(",")}
+        return ROLES[command] in held
 
 
 DEMO_ACCOUNTS = (

@@ -1,4 +1,4 @@
-"""The state: merchants, tokens, phones with money, prompts, and the ledger.
+"""The state: merchants, tokens and prompts; the money itself is in ``book``.
 
 Pure Python without HTTP or threads of its own. Every public method holds the one
 lock for its whole length. Amounts in KES, whole shillings.
@@ -7,27 +7,23 @@ lock for its whole length. Amounts in KES, whole shillings.
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from payments.simulator import ids, messages, outcomes, refusals
 from payments.simulator.accounts import DEMO_ACCOUNTS, Account
+from payments.simulator.book import Book
 from payments.simulator.clock import EAST_AFRICA, Clock
 from payments.simulator.records import (
     IGNORED,
     OPEN,
     STATUSES,
-    Entry,
-    Message,
-    Phone,
+    Kind,
     Prompt,
     Token,
 )
 from payments.simulator.refusals import Refused
 from payments.simulator.wire import PushRequest
-
-
-REPEAT_WINDOW = timedelta(minutes=2)
 
 
 class AlreadyFinished(Exception):
@@ -37,23 +33,20 @@ class AlreadyFinished(Exception):
 class Bank:
     """Everything the simulator knows."""
 
-    def __init__(self, clock: Clock, lock: threading.RLock) -> None:
+    def __init__(self, clock: Clock, lock: threading.RLock, book: Book) -> None:
         self._clock = clock
         self._lock = lock
+        self._book = book
         self._accounts = {account.shortcode: account for account in DEMO_ACCOUNTS}
         self._tokens: dict[str, Token] = {}
-        self._phones: dict[str, Phone] = {}
         self._prompts: dict[str, Prompt] = {}
         self._open_by_phone: dict[str, str] = {}
-        self._ledger: dict[str, Entry] = {}
 
     def reset(self) -> None:
         """Forget what happened; accounts, and tokens that clients hold, stay."""
         with self._lock:
-            self._phones.clear()
             self._prompts.clear()
             self._open_by_phone.clear()
-            self._ledger.clear()
 
     # Apps and merchants.
 
@@ -82,6 +75,30 @@ class Bank:
             raise Refused(refusals.MERCHANT)
         return account
 
+    def organisation(self, consumer_key: str, number: str) -> Account | None:
+        """Return the account of this number, if it belongs to this app."""
+        account = self.named(number)
+        return account if account and account.consumer_key == consumer_key else None
+
+    def organisations(self, consumer_key: str) -> list[Account]:
+        """Return the accounts of this app."""
+        return [one for one in self.accounts() if one.consumer_key == consumer_key]
+
+    def named(self, number: str) -> Account | None:
+        """Return the account that has this number in either place."""
+        return next(
+            (
+                account
+                for account in self.accounts()
+                if number in (account.shortcode, account.party_b)
+            ),
+            None,
+        )
+
+    def receiver(self, number: str) -> Account | None:
+        """Return who gets what a customer pays to this paybill or till number."""
+        return next((one for one in self.accounts() if one.party_b == number), None)
+
     def issue_token(self, consumer_key: str, *, lifetime_s: float) -> str:
         with self._lock:
             token = ids.access_token()
@@ -89,12 +106,12 @@ class Bank:
             self._tokens[token] = Token(consumer_key, expires_at)
             return token
 
-    def app_of(self, token: str) -> str:
-        """Return the consumer key of a living token; raises Refused."""
+    def app_of(self, token: str) -> str | None:
+        """Return the consumer key of a living token."""
         with self._lock:
             known = self._tokens.get(token)
             if known is None or known.expires_at <= self._clock.now():
-                raise Refused(refusals.ACCESS_TOKEN)
+                return None
             return known.consumer_key
 
     def end_tokens(self, consumer_key: str | None = None) -> None:
@@ -109,21 +126,6 @@ class Bank:
     def end_token(self, token: str) -> None:
         with self._lock:
             self._tokens.pop(token, None)
-
-    # Phones.
-
-    def phone(self, number: str) -> Phone:
-        """Return the phone, switched on for the first time if need be."""
-        with self._lock:
-            return self._phones.setdefault(number, Phone(number))
-
-    def phones(self) -> list[Phone]:
-        with self._lock:
-            return list(self._phones.values())
-
-    def set_balance(self, number: str, balance: int) -> None:
-        with self._lock:
-            self.phone(number).balance = balance
 
     # Prompts.
 
@@ -142,7 +144,7 @@ class Bank:
                 account=account,
                 created_at=self._clock.now(),
             )
-            self.phone(request.phone)
+            self._book.phone(request.phone)
             self._prompts[prompt.checkout_id] = prompt
             self._open_by_phone[request.phone] = prompt.checkout_id
             return prompt
@@ -177,26 +179,12 @@ class Bank:
 
     def paying_code(self, prompt: Prompt, *, max_amount: float, daily: float) -> str:
         """Return the result code that a right PIN leads to."""
-        amount, number = prompt.request.amount, prompt.request.phone
-        with self._lock:
-            if prompt.refusal:
-                return prompt.refusal
-            if amount > max_amount:
-                return outcomes.ABOVE_MAXIMUM
-            if self._spent_today(number) + amount > daily:
-                return outcomes.DAILY_LIMIT
-            if amount > self.phone(number).balance:
-                return outcomes.INSUFFICIENT
-            return outcomes.PAID
-
-    def was_just_paid(self, request: PushRequest) -> bool:
-        """Say whether this phone paid the same amount within two minutes."""
-        since = self._clock.now() - REPEAT_WINDOW
-        with self._lock:
-            return any(
-                entry.amount == request.amount and entry.at > since
-                for entry in self.phone(request.phone).payments
-            )
+        return prompt.refusal or self._book.paying_code(
+            prompt.request.phone,
+            prompt.request.amount,
+            max_amount=max_amount,
+            daily=daily,
+        )
 
     def finish(
         self, prompt: Prompt, code: str, *, description: str = "", status: str = ""
@@ -219,11 +207,6 @@ class Bank:
                 del self._open_by_phone[prompt.request.phone]
             self._send_message(prompt)
 
-    def ledger(self) -> list[Entry]:
-        """Return the money that moved, newest first."""
-        with self._lock:
-            return list(reversed(self._ledger.values()))
-
     def record_callback(self, prompt: Prompt, attempt: dict[str, Any]) -> None:
         with self._lock:
             prompt.callbacks.append(attempt)
@@ -234,49 +217,22 @@ class Bank:
             at += timedelta(milliseconds=1)
         return checkout_id
 
-    def _free_receipt(self, at: datetime) -> str:
-        while (receipt := ids.receipt(at)) in self._ledger:
-            pass
-        return receipt
-
-    def _spent_today(self, number: str) -> int:
-        today = self._clock.now_in_nairobi().date()
-        return sum(
-            entry.amount
-            for entry in self.phone(number).payments
-            if entry.at.astimezone(EAST_AFRICA).date() == today
-        )
-
     def _move_money(self, prompt: Prompt) -> None:
-        at = self._clock.now()
         request = prompt.request
-        prompt.receipt = self._free_receipt(at.astimezone(EAST_AFRICA))
-        entry = Entry(
-            receipt=prompt.receipt,
-            amount=request.amount,
+        entry = self._book.collect(
+            Kind.STK,
+            prompt.account,
             phone=request.phone,
-            shortcode=request.shortcode,
-            party_b=request.party_b,
+            amount=request.amount,
             reference=request.reference,
+            started_at=prompt.created_at,
             checkout_id=prompt.checkout_id,
-            at=at,
         )
-        self._ledger[entry.receipt] = entry
-        phone = self.phone(request.phone)
-        phone.balance -= request.amount
-        phone.payments.append(entry)
+        prompt.receipt = entry.receipt
 
     def _send_message(self, prompt: Prompt) -> None:
-        at = self._clock.now()
-        phone = self.phone(prompt.request.phone)
-        text = messages.text_after(
-            prompt.result_code,
-            account=prompt.account,
-            amount=prompt.request.amount,
-            reference=prompt.request.reference,
-            receipt=prompt.receipt,
-            balance=phone.balance,
-            at=at.astimezone(EAST_AFRICA),
+        text = messages.failed(
+            prompt.result_code, account=prompt.account, amount=prompt.request.amount
         )
         if text:
-            phone.messages.append(Message(at, text))
+            self._book.tell(prompt.request.phone, text)

@@ -1,4 +1,4 @@
-"""The endpoints of Daraja: a token, a push, a query.
+"""The endpoints of OAuth and STK: a token, a push, a query.
 
 Order of checks, as far as it is known: verb, token, content type, each field, merchant,
 password, subscriber lock. Switches that answer in place of all this come right after
@@ -8,43 +8,20 @@ the verb.
 from __future__ import annotations
 
 import base64
-import json
 import time
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from payments.simulator import answers, outcomes, refusals, wire
+from payments.simulator.gate import bearer, daraja, json_body, loose_body, rules
 from payments.simulator.refusals import Refused
-from payments.simulator.wire import Rules
 from payments.simulator.world import world
 
 
 ACCEPTED = "Success. Request accepted for processing"
 QUERY_ACCEPTED = "The service request has been accepted successfully"
 STILL_PROCESSING = "4999"
-
-View = Callable[[HttpRequest], HttpResponse]
-
-
-def daraja(method: str) -> Callable[[View], View]:
-    """Make a view answer this verb only, and say no in envelopes."""
-
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def wrapped(request: HttpRequest) -> HttpResponse:
-            try:
-                if request.method != method:
-                    raise refusals.method_not_allowed(request.method or "")
-                return view(request)
-            except Refused as no:
-                return answers.refuse(no.refusal)
-
-        return wrapped
-
-    return decorate
 
 
 @daraja("GET")
@@ -100,7 +77,7 @@ def push(request: HttpRequest) -> HttpResponse:
 def query(request: HttpRequest) -> HttpResponse:
     """Tell what became of a prompt: never the receipt, the amount or the phone."""
     world.journal.count("queries")
-    checkout_id = str(_loose_body(request).get("CheckoutRequestID"))
+    checkout_id = str(loose_body(request).get("CheckoutRequestID"))
     known = world.bank.prompt(checkout_id)
     number = known.request.phone if known else None
     time.sleep(world.faults.take("query_slow_s", number))
@@ -147,9 +124,9 @@ def internal_error(request: HttpRequest) -> HttpResponse:
 
 
 def _accept(request: HttpRequest) -> Any:
-    consumer_key = _bearer(request)
-    body = _json_body(request)
-    order = wire.read_push(body, rules=_rules(), now=world.clock.now())
+    consumer_key = bearer(request)
+    body = json_body(request, "BusinessShortCode")
+    order = wire.read_push(body, rules=rules(), now=world.clock.now())
     _note_stale(request, order.timestamp)
     account = world.bank.merchant(consumer_key, order.shortcode)
     wire.check_password(order, account)
@@ -159,9 +136,9 @@ def _accept(request: HttpRequest) -> Any:
 
 
 def _asked_for(request: HttpRequest) -> Any:
-    consumer_key = _bearer(request)
-    body = _json_body(request)
-    question = wire.read_query(body, rules=_rules(), now=world.clock.now())
+    consumer_key = bearer(request)
+    body = json_body(request, "BusinessShortCode")
+    question = wire.read_query(body, rules=rules(), now=world.clock.now())
     _note_stale(request, question.timestamp)
     account = world.bank.merchant(consumer_key, question.shortcode)
     wire.check_password(question, account)
@@ -169,12 +146,6 @@ def _asked_for(request: HttpRequest) -> Any:
     if prompt is None or prompt.account.shortcode != account.shortcode:
         raise refusals.invalid("CheckoutRequestID")
     return prompt
-
-
-def _rules() -> Rules:
-    return Rules(
-        **{name: world.faults.take(name) for name in Rules.__dataclass_fields__}
-    )
 
 
 def _basic_credentials(request: HttpRequest) -> tuple[str, str]:
@@ -189,37 +160,8 @@ def _basic_credentials(request: HttpRequest) -> tuple[str, str]:
     return consumer_key, consumer_secret
 
 
-def _bearer(request: HttpRequest) -> str:
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise Refused(refusals.ACCESS_TOKEN)
-    if world.faults.take("expire_token"):
-        world.bank.end_token(text)
-    return world.bank.app_of(text)
-
-
-def _json_body(request: HttpRequest) -> dict[str, Any]:
-    if request.content_type != "application/json":
-        raise refusals.invalid("BusinessShortCode")
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        raise Refused(refusals.PAYLOAD) from None
-    if not isinstance(body, dict):
-        raise Refused(refusals.PAYLOAD)
-    return body
-
-
-def _loose_body(request: HttpRequest) -> dict[str, Any]:
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
 def _phone_of(request: HttpRequest) -> str | None:
-    return str(_loose_body(request).get("PhoneNumber"))
+    return str(loose_body(request).get("PhoneNumber"))
 
 
 def _note_stale(request: HttpRequest, timestamp: str) -> None:

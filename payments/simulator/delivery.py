@@ -7,6 +7,7 @@ from typing import Any
 
 from payments.simulator import callbacks, outcomes, switches
 from payments.simulator.bank import Bank
+from payments.simulator.book import Book
 from payments.simulator.courier import Attempt, Courier, Letter
 from payments.simulator.faults import Faults
 from payments.simulator.records import Prompt
@@ -16,8 +17,11 @@ from payments.simulator.switches import CALLBACK_PREFIX
 class Delivery:
     """Writes callbacks and gives them to the courier."""
 
-    def __init__(self, faults: Faults, bank: Bank, courier: Courier) -> None:
+    def __init__(
+        self, faults: Faults, book: Book, bank: Bank, courier: Courier
+    ) -> None:
         self._faults = faults
+        self._book = book
         self._bank = bank
         self._courier = courier
 
@@ -55,7 +59,7 @@ class Delivery:
 
     def _letter(self, prompt: Prompt, shape: Mapping[str, Any]) -> Letter:
         phone = prompt.request.phone
-        balance = self._bank.phone(phone).balance
+        balance = self._book.phone(phone).balance
         return Letter(
             url=prompt.request.callback_url,
             body=callbacks.body_of(prompt, shape, balance=balance),

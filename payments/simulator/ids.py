@@ -41,5 +41,15 @@ def receipt(at: datetime) -> str:
     return f"{year}{month}{_DAY_SIGNS[at.day - 1]}{rest}"
 
 
+def no_receipt(at: datetime) -> str:
+    """Return what stands for a receipt where there is none: UAE0000000."""
+    return f"{receipt(at)[:3]}0000000"
+
+
+def conversation_id(at: datetime) -> str:
+    """Return such as AG_20260114_201012f8c1d9e0a4b3c2."""
+    return f"AG_{at:%Y%m%d}_2010{secrets.token_hex(8)}"
+
+
 def _hex_groups() -> str:
     return "-".join(secrets.token_hex(2) for _ in range(3))

@@ -24,7 +24,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-DARAJA_PATHS = ("/oauth/", "/mpesa/")
+DARAJA_PATHS = ("/oauth/", "/mpesa/", "/pulltransactions/")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 

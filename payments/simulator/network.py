@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from payments.simulator import msisdn, outcomes
 from payments.simulator.accounts import Account
 from payments.simulator.bank import AlreadyFinished, Bank
+from payments.simulator.book import Book
 from payments.simulator.clock import Agenda
+from payments.simulator.customer_payments import CustomerPayments
 from payments.simulator.delivery import Delivery
 from payments.simulator.faults import Faults
 from payments.simulator.outcomes import MAGIC, Habit, Outcome
@@ -28,12 +30,20 @@ class Network:
     """Brings prompts to phones and their answers to the merchants."""
 
     def __init__(
-        self, agenda: Agenda, faults: Faults, bank: Bank, delivery: Delivery
+        self,
+        agenda: Agenda,
+        faults: Faults,
+        book: Book,
+        bank: Bank,
+        delivery: Delivery,
+        payments: CustomerPayments,
     ) -> None:
         self._agenda = agenda
         self._faults = faults
+        self._book = book
         self._bank = bank
         self._delivery = delivery
+        self._payments = payments
 
     def push(self, request: PushRequest, account: Account) -> Accepted:
         """Put a prompt on the phone and let the phone act after its habit.
@@ -41,7 +51,7 @@ class Network:
         A phone that answers before the response has answered, and its callback was
         posted, when this returns. Raises Refused: unable to lock subscriber.
         """
-        repeated = self._bank.was_just_paid(request)
+        repeated = self._book.was_just_paid(request.phone, request.amount)
         prompt = self._bank.open_prompt(request, account)
         phone = request.phone
         habit = self._habit(phone)
@@ -115,6 +125,9 @@ class Network:
     def _act(self, prompt: Prompt, outcome: Outcome) -> None:
         if outcome is Outcome.PAY:
             self._bank.finish(prompt, self._paying_code(prompt))
+            entry = self._book.by_receipt(prompt.receipt) if prompt.receipt else None
+            if entry is not None:
+                self._payments.collected(entry)
         elif outcome is Outcome.TIMEOUT:
             code = self._faults.take("prompt_timeout_code", prompt.request.phone)
             description = outcomes.NO_ANSWER if code == outcomes.UNREACHABLE else ""

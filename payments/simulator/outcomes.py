@@ -1,6 +1,6 @@
 """What can become of a prompt, and the words M-Pesa has for it.
 
-Source: Daraja's table of STK result codes, checked August 2026.
+Source: Daraja's tables of STK and reversal result codes, checked August 2026.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ UNREACHABLE = "1037"
 WRONG_PIN = "2001"
 NOT_PERMITTED = "2028"
 UNKNOWN_OPERATOR = "SFC_IC0003"
+NO_ROLE = "21"
+BAD_QUERY = "25"
+LOCKED = "8006"
+ALREADY_REVERSED = "R000001"
+UNKNOWN_ORIGINAL = "R000002"
 
 RESULT_CODES = {
     Outcome.PAY: PAID,
@@ -57,6 +62,8 @@ DESCRIPTIONS = {
     DAILY_LIMIT: "Declined due to limit rule: would exceed daily transfer limit.",
     "8": "Declined due to limit rule: would exceed the maximum balance.",
     REPEATED: "Rule limited.",
+    NO_ROLE: "The initiator is not allowed to initiate this request.",
+    BAD_QUERY: "The transaction could not be found.",
     "26": "System busy. The service request has been rejected.",
     "1001": (
         "Unable to lock subscriber, a transaction is already in process "
@@ -69,9 +76,11 @@ DESCRIPTIONS = {
     WRONG_PIN: "The initiator information is invalid.",
     NOT_PERMITTED: "The request is not permitted according to product assignment.",
     "4999": "The transaction is still under processing",
-    "8006": "The security credential is locked.",
+    LOCKED: "The security credential is locked.",
     "9999": "An error occurred while sending a push request.",
     UNKNOWN_OPERATOR: "The operator does not exist.",
+    ALREADY_REVERSED: "The transaction has already been reversed.",
+    UNKNOWN_ORIGINAL: "The OriginalTransactionID is invalid.",
 }
 NO_ANSWER = "No response from user."
 

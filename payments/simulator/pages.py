@@ -11,9 +11,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from payments.simulator import msisdn, presentation
+from payments.simulator import money_api, msisdn, presentation
 from payments.simulator.bank import AlreadyFinished
 from payments.simulator.clock import EAST_AFRICA
+from payments.simulator.controls import Unusable
 from payments.simulator.journal import Exchange
 from payments.simulator.outcomes import MAGIC, Outcome
 from payments.simulator.world import world
@@ -35,7 +36,7 @@ TOP_UP = 50_000
 def index(request: HttpRequest) -> HttpResponse:
     context = {
         "accounts": world.bank.accounts(),
-        "phones": [_seen(phone.number) for phone in world.bank.phones()],
+        "phones": [_seen(phone.number) for phone in world.book.phones()],
         "magic": [(ending, habit.words) for ending, habit in MAGIC.items()],
         "faults": world.faults.active(),
     }
@@ -57,7 +58,10 @@ def phone(request: HttpRequest, text: str) -> HttpResponse:
     number = msisdn.normalize(text)
     if number is None:
         return _no_number(request, text)
-    context = presentation.phone(number) | {"habit": MAGIC.get(number[-2:])}
+    context = presentation.phone(number) | {
+        "habit": MAGIC.get(number[-2:]),
+        "accounts": world.bank.accounts(),
+    }
     return render(request, "simulator/phone.html", context)
 
 
@@ -92,11 +96,36 @@ def press(request: HttpRequest, text: str) -> HttpResponse:
 
 
 @require_POST
+def pay(request: HttpRequest, text: str) -> HttpResponse:
+    """Pay by hand from the menu of the phone: Lipa na M-PESA."""
+    number = msisdn.normalize(text)
+    if number is None:
+        return JsonResponse({"error": "no Kenyan phone number"}, status=404)
+    order = _body(request)
+    pin = str(order.get("pin", ""))
+    if _PIN.fullmatch(pin) is None:
+        return JsonResponse({"error": "type the four digits of the PIN"}, status=400)
+    if pin == WRONG_PIN:
+        return JsonResponse({"error": "wrong PIN"}, status=409)
+    try:
+        money_api.pay_by_hand(
+            phone=number,
+            number=str(order.get("number")),
+            kind=str(order.get("type")),
+            amount=order.get("amount"),
+            reference=str(order.get("reference") or ""),
+        )
+    except Unusable as no:
+        return JsonResponse({"error": str(no)}, status=no.status)
+    return JsonResponse(presentation.phone(number))
+
+
+@require_POST
 def top_up(request: HttpRequest, text: str) -> HttpResponse:
     number = msisdn.normalize(text)
     if number is None:
         return JsonResponse({"error": "no Kenyan phone number"}, status=404)
-    world.bank.set_balance(number, world.bank.phone(number).balance + TOP_UP)
+    world.book.set_balance(number, world.book.phone(number).balance + TOP_UP)
     return JsonResponse(presentation.phone(number))
 
 

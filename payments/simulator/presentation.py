@@ -45,14 +45,30 @@ def prompt(prompt: records.Prompt) -> dict[str, Any]:
 def entry(entry: records.Entry) -> dict[str, Any]:
     return {
         "receipt": entry.receipt,
+        "kind": entry.kind,
         "amount": entry.amount,
         "phone": entry.phone,
-        "shortcode": entry.shortcode,
-        "partyB": entry.party_b,
+        "party": entry.party,
+        "shortcode": entry.account.shortcode,
+        "partyB": entry.account.party_b,
         "accountReference": entry.reference,
         "checkoutRequestId": entry.checkout_id,
+        "linkedReceipt": entry.linked,
+        "reversed": bool(entry.reversed_by),
+        "reversedBy": entry.reversed_by,
+        "balance": entry.balance,
         "time": _time(entry.at),
+        "notices": list(entry.notices),
     }
+
+
+def registration(account: Account) -> dict[str, Any]:
+    """Return the C2B addresses of an organisation, or none."""
+    known = world.subscriptions.registration(account)
+    if known is None:
+        return {"registration": None}
+    shown = {camel(name): value for name, value in asdict(known).items()}
+    return {"registration": shown}
 
 
 def account(account: Account) -> dict[str, Any]:
@@ -63,7 +79,7 @@ def account(account: Account) -> dict[str, Any]:
 
 def phone(number: str) -> dict[str, Any]:
     """Return what a virtual phone shows now."""
-    phone = world.bank.phone(number)
+    phone = world.book.phone(number)
     asked = world.bank.prompt_on(number)
     now = world.clock.now_in_nairobi()
     return {

@@ -39,6 +39,12 @@ AUTH_TYPE = Refusal(400, "400.008.01", "Invalid authentication type passed")
 GRANT_TYPE = Refusal(400, "400.008.02", "Invalid grant type passed")
 PAYLOAD = Refusal(400, "400.002.05", "Invalid Request Payload")
 ACCESS_TOKEN = Refusal(404, "404.001.03", "Invalid Access Token")
+C2B_TOKEN = Refusal(400, "400.003.01", "Invalid Access Token")
+BALANCE_TOKEN = Refusal(
+    401, "401.002.01", "Error Occurred - Invalid Access Token - Invalid Token"
+)
+PULL_TOKEN = Refusal(401, "401.001", "Invalid Access Token")
+PULL_SHORTCODE = Refusal(400, "400.001", "Invalid ShortCode")
 NOT_FOUND = Refusal(404, "404.001.01", "Resource not found")
 NO_PRODUCT = Refusal(401, "401.002.01", "Invalid API call as no apiproduct match found")
 MERCHANT = Refusal(500, "500.001.1001", "Merchant does not exist")
@@ -56,6 +62,10 @@ BUSY = Refusal(500, "500.003.02", "System is busy. Please try again in few minut
 SPIKE_ARREST = Refusal(500, "500.003.02", "Error Occurred: Spike Arrest Violation")
 QUOTA = Refusal(500, "500.003.03", "Quota Violation")
 INTERNAL = Refusal(500, "500.003.1001", "Internal Server Error")
+URLS_REGISTERED = Refusal(500, "500.003.1001", "Urls are already registered.")
+DUPLICATE_NOTIFICATION = Refusal(
+    500, "500.003.1001", "Duplicate notification info, SP ID 107031"
+)
 
 _BLOCKED = (
     "<html><head><title>{0}</title></head><body><h1>{0}</h1>"
@@ -89,9 +99,11 @@ BY_NAME: dict[str, Refusal | Page | str] = {
     "empty_400": BAD_CREDENTIALS,
     "empty_200": Page(200, "application/json", ""),
     "truncated_200": Page(200, "application/json", '{"MerchantRequestID":"2654-4b'),
+    "urls_registered": URLS_REGISTERED,
+    "duplicate_notification": DUPLICATE_NOTIFICATION,
     RESET: RESET,
 }
-"""What the switches push_error, query_error and oauth_error can be set to."""
+"""What the switches that end in ``_error`` can be set to."""
 
 
 def invalid(field: str) -> Refused:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from payments.simulator import switches_business
 from payments.simulator.outcomes import Outcome
 from payments.simulator.switch import (
     BODIES,
@@ -107,7 +108,7 @@ SWITCHES = (
         default=3599,
     ),
     flag("oauth_new_token_kills_old", "A new token ends the app's older ones."),
-    flag("expire_token", "The token of a push or query is found expired."),
+    flag("expire_token", "The token of a request is found expired."),
     choice(
         "error_casing",
         "errorCode or ErrorCode in envelopes.",
@@ -145,11 +146,12 @@ SWITCHES = (
         default=True,
     ),
     flag("require_remarks", "TransactionDesc must not be empty.", default=True),
-    flag("url_words", "CallBackURL without mpesa, safaricom, sql, query, …"),
-    flag("https_only", "CallBackURL by https only."),
+    flag("url_words", "Addresses without mpesa, safaricom, sql, query, …"),
+    flag("https_only", "Addresses by https only."),
     flag("eat_strict", "Timestamp within 15 minutes of East Africa Time."),
     number("max_amount", "More ends in code 3.", default=250_000),
     number("daily_limit", "More from one phone in a day ends in 4.", default=500_000),
+    *switches_business.SWITCHES,
 )
 __doc__ = f"{__doc__}\n" + "".join(
     f"``{switch.name}`` ({switch.values}; {switch.default!r})\n    {switch.about}\n"
@@ -157,6 +159,8 @@ __doc__ = f"{__doc__}\n" + "".join(
 )
 BY_NAME = {switch.name: switch for switch in SWITCHES}
 CALLBACK_PREFIX = "callback_"
+C2B_PREFIX = "c2b_"
+RESULT_PREFIX = "result_"
 
 ALIASES = {
     "drop": "callback_drop",

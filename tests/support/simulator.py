@@ -147,6 +147,14 @@ class SimulatorProcess:
         """Answer a prompt: pay, cancel, wrong-pin, no-balance, unreachable, …."""
         return self.control(f"prompts/{checkout_id}/{outcome}")
 
+    def pay(
+        self, number: str, amount: int, *, phone: str, reference: str = ""
+    ) -> dict[str, Any]:
+        """Pay by hand: to a paybill with a reference, to a till without."""
+        name = "shortcode" if reference else "till"
+        order = {"phone": phone, name: number, "amount": amount}
+        return self.control("pay", order | {"reference": reference})
+
     def wait_for_callbacks(
         self, checkout_id: str, count: int = 1, *, timeout_s: float = 5.0
     ) -> list[dict[str, Any]]:

@@ -97,6 +97,40 @@ dialog.addEventListener("submit", (event) => {
 for (const key of keys) key.addEventListener("click", () => press(key.dataset.key));
 document.getElementById("top-up").addEventListener("click", () => post("/top-up", {}));
 
+/* Lipa na M-PESA: a payment that nobody pushed. */
+const lipa = document.getElementById("lipa");
+
+function showWay() {
+  const isBill = lipa.elements.type.value === "paybill";
+  document.getElementById("lipa-account").hidden = !isBill;
+  lipa.elements.reference.required = isBill;
+  setText("lipa-number-label", isBill ? "Business number" : "Till number");
+}
+
+lipa.addEventListener("change", showWay);
+lipa.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const send = document.getElementById("lipa-send");
+  const field = lipa.elements;
+  send.disabled = true;
+  try {
+    const error = await post("/pay", {
+      type: field.type.value,
+      number: field.number.value,
+      reference: field.reference.value,
+      amount: Number(field.amount.value),
+      pin: field.pin.value,
+    });
+    setText("lipa-trouble", error || "");
+    field.pin.value = "";
+    if (!error) field.amount.value = "";
+  } catch {
+    setText("lipa-trouble", "The simulator did not answer.");
+  }
+  send.disabled = false;
+});
+showWay();
+
 async function poll() {
   try {
     await ask("/state");

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.x509 import load_pem_x509_certificate
 
 from tests.support.receiver import CallbackReceiver
-from tests.support.simulator import SimulatorProcess
+from tests.support.simulator import SimulatorProcess, wait_until
 
 
 PHONE = "254712345678"
@@ -25,9 +28,14 @@ class Merchant:
     passkey = "simplatformpasskey".ljust(64, "0")
     transaction_type = "CustomerPayBillOnline"
 
+    initiator = "simapi"
+    initiator_password = "SimPass123#"
+
     def __init__(self, url, callback_url):
         self.url = url
         self.callback_url = callback_url
+        self.hooks = callback_url.rsplit("/hooks/", 1)[0]
+        self._certificate = None
         self.http = requests.Session()
         self.http.trust_env = False
         self._token = None
@@ -88,6 +96,73 @@ class Merchant:
         assert response.status_code == 200, response.text
         return response.json()["CheckoutRequestID"]
 
+    def register(self, version=2, **changes):
+        """Register C2B addresses; a change to None leaves the field out."""
+        body = {
+            "ShortCode": self.shortcode,
+            "ResponseType": "Completed",
+            "ConfirmationURL": f"{self.hooks}/c2b/confirm",
+            "ValidationURL": f"{self.hooks}/c2b/validate",
+        } | changes
+        body = {name: value for name, value in body.items() if value is not None}
+        return self.post(f"/mpesa/c2b/v{version}/registerurl", json=body)
+
+    def registered(self, **changes):
+        response = self.register(**changes)
+        assert response.status_code == 200, response.text
+
+    def credential(self, password=None):
+        """Seal the initiator's password with the published certificate."""
+        if self._certificate is None:
+            url = f"{self.url}/docs-assets/SandBoxCertificate.cer"
+            self._certificate = self.http.get(url, timeout=5).content
+        key = load_pem_x509_certificate(self._certificate).public_key()
+        plain = (password or self.initiator_password).encode()
+        return base64.b64encode(key.encrypt(plain, padding.PKCS1v15())).decode()
+
+    def order(self, path, command, **changes):
+        """Order something as API user; a change to None leaves the field out."""
+        body = {
+            "Initiator": self.initiator,
+            "SecurityCredential": changes.get("SecurityCredential")
+            or self.credential(),
+            "CommandID": command,
+            "ResultURL": f"{self.hooks}/result",
+            "QueueTimeOutURL": f"{self.hooks}/timeout",
+            "Remarks": "Why not",
+        } | changes
+        body = {name: value for name, value in body.items() if value is not None}
+        return self.post(path, json=body)
+
+    def ask_status(self, receipt, **changes):
+        options = {
+            "TransactionID": receipt,
+            "PartyA": self.shortcode,
+            "IdentifierType": "4",
+        }
+        return self.order(
+            "/mpesa/transactionstatus/v1/query",
+            "TransactionStatusQuery",
+            **(options | changes),
+        )
+
+    def reverse(self, receipt, amount=250, **changes):
+        options = {
+            "TransactionID": receipt,
+            "Amount": amount,
+            "ReceiverParty": self.shortcode,
+            "RecieverIdentifierType": "11",
+        }
+        return self.order(
+            "/mpesa/reversal/v1/request", "TransactionReversal", **(options | changes)
+        )
+
+    def ask_balance(self, **changes):
+        options = {"PartyA": self.shortcode, "IdentifierType": "4"}
+        return self.order(
+            "/mpesa/accountbalance/v1/query", "AccountBalance", **(options | changes)
+        )
+
     def query(self, checkout_id, **changes):
         body = self.signature() | {"CheckoutRequestID": checkout_id} | changes
         body = {name: value for name, value in body.items() if value is not None}
@@ -116,6 +191,15 @@ def advance_and_settle(simulator, seconds):
     time.sleep(0.2)
 
 
+def posted_to(receiver, path, count=1):
+    """Return the bodies that came to an address, once there are so many."""
+
+    def bodies():
+        return [json.loads(one.body) for one in receiver.posted if one.path == path]
+
+    return wait_until(lambda: found if len(found := bodies()) >= count else [])
+
+
 @pytest.fixture(scope="session")
 def simulator_process():
     with SimulatorProcess() as process:
@@ -125,7 +209,7 @@ def simulator_process():
 @pytest.fixture
 def simulator(simulator_process):
     simulator_process.reset()
-    simulator_process.faults(auto_delay_s=0.05)
+    simulator_process.faults(auto_delay_s=0.05, initiator_delay_s=0.05)
     yield simulator_process
     simulator_process.reset()
 

@@ -166,7 +166,9 @@ def test_log_shows_both_ways_newest_first_without_secrets(
     checkout_id = merchant.pushed(CallBackURL=f"{receiver.url}/hooks/stk/{secret}")
     simulator.answer(checkout_id, "pay")
     # The push's own body names the address too: wait for the callback's entry.
-    wait_until(lambda: page(simulator, "/log/entries").text.count('class="target"') == 3)
+    wait_until(
+        lambda: page(simulator, "/log/entries").text.count('class="target"') == 3
+    )
 
     text = page(simulator, "/log").text
 
