@@ -164,6 +164,15 @@ def _answer_is_lost(payment: Payment, now: datetime) -> bool:
     )
 
 
+def _is_asked_about(payment: Payment) -> bool:
+    """Whether a question comes: without M-Pesa's id for it there is nothing to ask."""
+    return (
+        payment.is_undecided
+        and payment.next_ask_at is not None
+        and payment.checkout_request_id is not None
+    )
+
+
 def _asked_for(payments: Sequence[Payment]) -> Decimal:
     return sum((p.amount for p in payments if p.is_undecided), Decimal(0))
 
@@ -177,7 +186,7 @@ def _about(payment: Payment, now: datetime) -> dict[str, Any]:
         "remedy": words.remedy(language),
         "prompt_s": settings.PROMPT_S,
         "seconds_left": _seconds_until(prompt_until(payment), now),
-        "next_ask_in": ask_in if payment.next_ask_at and payment.is_undecided else None,
+        "next_ask_in": ask_in if _is_asked_about(payment) else None,
         "resend_in": _seconds_until(can_resend_at(payment), now),
     }
 

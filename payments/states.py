@@ -16,9 +16,9 @@ from smartduka.lib.money import whole
 
 NO_ANSWER = result_codes.Words(
     "M-Pesa has not answered yet: the customer must not pay again.",
-    "Ask the customer to check the phone. We keep asking M-Pesa.",
+    "Ask the customer to check the phone. If it is paid, it shows here by itself.",
     "M-Pesa haijajibu bado: mteja asilipe tena.",
-    "Mwambie mteja aangalie simu. Tunaendelea kuuliza M-Pesa.",
+    "Mwambie mteja aangalie simu. Ikilipwa, itaonekana hapa yenyewe.",
 )
 EXPIRED = result_codes.Words(
     "M-Pesa never told us: the customer must not pay again yet.",

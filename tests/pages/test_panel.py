@@ -473,3 +473,26 @@ def test_sheet_costs_the_same_queries_for_any_number_of_payments(
 
     with django_assert_num_queries(5):
         show(bob, sale)
+
+
+def test_a_prompt_that_cannot_be_asked_about_promises_no_question(bob, sale, mpesa):
+    mpesa.lose_answers()
+    send(bob, sale)
+
+    shown = text(show(bob, sale))
+
+    assert "If it is paid, this screen turns green by itself." in shown
+    assert "Next question in" not in shown
+    assert "We keep asking" not in shown
+
+
+def test_a_prompt_that_is_asked_about_says_when(bob, sale, mpesa):
+    send(bob, sale)
+    Payment.objects.update(
+        result_code="1037", created_at=clock.now() - timedelta(seconds=70)
+    )
+
+    shown = text(show(bob, sale))
+
+    assert "Next question in" in shown
+    assert "We keep asking and this screen turns green by itself." in shown
