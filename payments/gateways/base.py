@@ -60,11 +60,12 @@ class QueryAnswer:
 
 
 class GatewayError(Exception):
-    """The network did not accept a push.
+    """The network did not accept a push, or another request.
 
-    `certain`: we know that the customer was not asked. If not, the prompt may be
-    on the phone and the money may move: the outcome is unknown. `wait_s`: the
-    network wants so many seconds before another try for this phone.
+    `certain`: we know that the customer was not asked, that nothing was begun. If
+    not, the prompt may be on the phone and the money may move: the outcome is
+    unknown. `wait_s`: the network wants so many seconds before another try for this
+    phone.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """The HTTP client of Daraja, M-Pesa's API: OAuth, STK Push, STK query.
 
-The only file that knows Daraja's addresses and field names on the way out; what
-comes back is read by `answers`. No call is made inside a transaction. A push is
-never repeated, unless Daraja refused the token before it looked at the request.
+Only this file and `daraja_organisation` know Daraja's addresses and field names on
+the way out; what comes back is read by `answers`. No call is made inside a
+transaction. A push is never repeated, unless Daraja refused the token before it
+looked at the request.
 Source: daraja dossier sections 1 to 3, checked 2026-11-20.
 """
 
@@ -85,7 +86,8 @@ class Daraja:
             "TransactionDesc": request.description,
         }
         limit_s = settings.PUSH_READ_TIMEOUT_S
-        return answers.accepted(*self._authorised(account, PUSH_PATH, body, limit_s))
+        status, text = self.post(account, PUSH_PATH, body, limit_s=limit_s)
+        return answers.accepted(status, answers.json_object(text))
 
     def query(
         self, account: Credentials, checkout_request_id: str, *, limit_s: float
@@ -95,11 +97,11 @@ class Daraja:
             return QueryAnswer(Answered.NOT_ASKED, description="breaker open")
         body = _signed(account) | {"CheckoutRequestID": checkout_request_id}
         try:
-            status, answer = self._authorised(account, QUERY_PATH, body, limit_s)
+            status, text = self.post(account, QUERY_PATH, body, limit_s=limit_s)
         except GatewayError as error:
             kind = Answered.NOT_ASKED if error.certain else Answered.UNKNOWN
             return QueryAnswer(kind, description=str(error))
-        return answers.answered(status, answer, checkout_request_id)
+        return answers.answered(status, answers.json_object(text), checkout_request_id)
 
     def token(self, account: Credentials, *, limit_s: float) -> str:
         """Return a bearer token of the account, from the cache if it lives.
@@ -113,18 +115,27 @@ class Daraja:
             limit_s=limit_s,
         )
 
-    def _authorised(
-        self, account: Credentials, path: str, body: dict[str, Any], limit_s: float
-    ) -> tuple[int, dict[str, Any]]:
-        """POST with a token; refresh it once if Daraja refuses it."""
+    def post(
+        self,
+        account: Credentials,
+        path: str,
+        body: dict[str, Any],
+        *,
+        limit_s: float,
+        most: int = ANSWER_LIMIT,
+    ) -> tuple[int, str]:
+        """POST with a token, refreshed once if Daraja refuses it; status and text.
+
+        The text is cut at `most` bytes. Raises GatewayError as `push` does.
+        """
         token = self.token(account, limit_s=limit_s)
         try:
-            return self._post(path, body, token, limit_s)
+            return self._post(path, body, token, limit_s, most)
         except TokenRefused:
             tokens.forget(*_token_name(account), token)
         token = self.token(account, limit_s=limit_s)
         try:
-            return self._post(path, body, token, limit_s)
+            return self._post(path, body, token, limit_s, most)
         except TokenRefused as refused:
             tokens.forget(*_token_name(account), token)
             raise GatewayError(
@@ -135,8 +146,8 @@ class Daraja:
             ) from refused
 
     def _post(
-        self, path: str, body: dict[str, Any], token: str, limit_s: float
-    ) -> tuple[int, dict[str, Any]]:
+        self, path: str, body: dict[str, Any], token: str, limit_s: float, most: int
+    ) -> tuple[int, str]:
         def call(timeout: tuple[float, float]) -> requests.Response:
             return self._session.post(
                 settings.MPESA_BASE_URL + path,
@@ -147,11 +158,11 @@ class Daraja:
                 stream=True,
             )
 
-        status, text = self._sent(call, limit_s)
+        status, text = self._sent(call, limit_s, most)
         answer = answers.json_object(text)
         if answers.refuses_token(status, text, answer):
             raise TokenRefused(answers.error_code(answer) or str(status))
-        return status, answer
+        return status, text
 
     def _fetch_token(self, account: Credentials, limit_s: float) -> tuple[str, float]:
         def call(timeout: tuple[float, float]) -> requests.Response:
@@ -181,6 +192,7 @@ class Daraja:
         self,
         call: Callable[[tuple[float, float]], requests.Response],
         limit_s: float,
+        most: int = ANSWER_LIMIT,
     ) -> tuple[int, str]:
         """Make one HTTP call; return status and text.
 
@@ -195,7 +207,7 @@ class Daraja:
         try:
             with call((connect_s, limit_s)) as response:
                 self._breaker.succeeded()
-                return response.status_code, _read(response, until)
+                return response.status_code, _read(response, until, most)
         except (requests.RequestException, HTTPError) as error:
             if not _never_connected(error):
                 raise GatewayError(
@@ -245,10 +257,10 @@ def _not_connected() -> GatewayError:
     )
 
 
-def _read(response: requests.Response, until: float) -> str:
-    """Return the body's text, cut at ANSWER_LIMIT; a drip of bytes is a time-out."""
+def _read(response: requests.Response, until: float, most: int) -> str:
+    """Return the body's text, cut at `most`; a drip of bytes is a time-out."""
     body = b""
-    while len(body) <= ANSWER_LIMIT:
+    while len(body) <= most:
         chunk = response.raw.read1(CHUNK, decode_content=True)
         if not chunk:
             break
