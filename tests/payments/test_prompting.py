@@ -271,6 +271,32 @@ def test_a_closed_sale_is_not_asked_for(ask, order, status):
     refused(order_lifecycle.OrderNotOpen, ask)
 
 
+@pytest.mark.parametrize("why", ["cancelled", "too much"])
+def test_what_cannot_be_asked_for_costs_no_question(ask, order, undecided, mpesa, why):
+    undecided(30)
+    if why == "cancelled":
+        order_lifecycle.cancel(order.pk, actor=None)
+        refused(order_lifecycle.OrderNotOpen, ask)
+    else:
+        refused(refusals.AmountExceedsBalance, ask, amount=251)
+
+    assert mpesa.questions == []
+
+
+def test_a_sale_that_is_closed_meanwhile_is_not_asked_for(
+    ask, order, monkeypatch, mpesa
+):
+    def meanwhile(payments):
+        order_lifecycle.cancel(order.pk, actor=None)
+
+    monkeypatch.setattr(prompting.questions, "ask_first", meanwhile)
+
+    with pytest.raises(order_lifecycle.OrderNotOpen):
+        ask()
+
+    assert (mpesa.pushes, Payment.objects.count()) == ([], 0)
+
+
 def test_a_shop_without_an_account_cannot_ask(ask):
     MpesaSettings.objects.all().delete()
 

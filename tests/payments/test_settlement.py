@@ -552,7 +552,11 @@ def test_a_refused_push_after_the_money_alarms(payment, messages):
 
 @pytest.mark.parametrize(
     ("status", "path"),
-    [("created", ["created", "pending"]), ("cancelled", ["created", "cancelled"])],
+    [
+        ("created", ["created", "pending"]),
+        ("pending", ["created", "pending"]),
+        ("cancelled", ["created", "cancelled"]),
+    ],
 )
 def test_an_accepted_push_moves_only_what_was_just_created(
     order, status, path, messages
