@@ -12,6 +12,9 @@ from typing import Any
 from tests.support.simulator import wait_until
 
 
+ACCEPTED = b'{"ResultCode": 0, "ResultDesc": "Accepted"}'
+
+
 @dataclass(frozen=True)
 class Posted:
     """One request that came in."""
@@ -36,11 +39,14 @@ class Posted:
 class CallbackReceiver:
     """Listens on a free port of 127.0.0.1. Usable as a context manager.
 
-    ``statuses`` are used up one by one, then it answers 200.
+    ``statuses`` and ``answers`` (by path, as JSON text) are used up one by one, then
+    it answers 200 and Accepted; ``pause_s`` comes before each answer.
     """
 
     posted: list[Posted] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    pause_s: float = 0
     location: str = ""
 
     def __enter__(self) -> CallbackReceiver:
@@ -79,7 +85,9 @@ class CallbackReceiver:
         headers = dict(request.headers.items())
         status = self.statuses.pop(0) if self.statuses else 200
         self.posted.append(Posted(request.path, headers, body, time.monotonic()))
-        answer = b'{"ResultCode": 0, "ResultDesc": "Accepted"}'
+        queued = self.answers.get(request.path)
+        answer = queued.pop(0).encode() if queued else ACCEPTED
+        time.sleep(self.pause_s)
         request.send_response(status)
         if self.location:
             request.send_header("Location", self.location)

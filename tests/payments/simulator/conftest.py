@@ -15,6 +15,8 @@ from tests.support.simulator import SimulatorProcess, wait_until
 
 
 PHONE = "254712345678"
+CONFIRM, VALIDATE = "/c2b/confirm", "/c2b/validate"
+RESULT, TIMEOUT = "/result", "/timeout"
 SUCCESS = "Success. Request accepted for processing"
 
 
@@ -101,8 +103,8 @@ class Merchant:
         body = {
             "ShortCode": self.shortcode,
             "ResponseType": "Completed",
-            "ConfirmationURL": f"{self.hooks}/c2b/confirm",
-            "ValidationURL": f"{self.hooks}/c2b/validate",
+            "ConfirmationURL": f"{self.hooks}{CONFIRM}",
+            "ValidationURL": f"{self.hooks}{VALIDATE}",
         } | changes
         body = {name: value for name, value in body.items() if value is not None}
         return self.post(f"/mpesa/c2b/v{version}/registerurl", json=body)
@@ -127,8 +129,8 @@ class Merchant:
             "SecurityCredential": changes.get("SecurityCredential")
             or self.credential(),
             "CommandID": command,
-            "ResultURL": f"{self.hooks}/result",
-            "QueueTimeOutURL": f"{self.hooks}/timeout",
+            "ResultURL": f"{self.hooks}{RESULT}",
+            "QueueTimeOutURL": f"{self.hooks}{TIMEOUT}",
             "Remarks": "Why not",
         } | changes
         body = {name: value for name, value in body.items() if value is not None}
@@ -232,3 +234,14 @@ def till(simulator, receiver):
     merchant = TillMerchant(simulator.url, f"{receiver.url}/hooks/stk/abc")
     yield merchant
     merchant.http.close()
+
+
+@pytest.fixture
+def hand(simulator, merchant):
+    """Pay by hand to the platform's paybill."""
+
+    def pay(**changes):
+        order = {"amount": 250, "phone": PHONE, "reference": "K7Q2M9"} | changes
+        return simulator.pay("600100", order.pop("amount"), **order)
+
+    return pay
