@@ -82,11 +82,11 @@ class Book:
             return outcomes.PAID
 
     def was_just_paid(self, number: str, amount: int) -> bool:
-        """Say whether this phone paid the same amount within two minutes."""
+        """Say whether a prompt of this amount was paid on it within two minutes."""
         since = self._clock.now() - REPEAT_WINDOW
         with self._lock:
             return any(
-                entry.amount == amount and entry.at > since
+                entry.kind is Kind.STK and entry.amount == amount and entry.at > since
                 for entry in self.phone(number).payments
             )
 
