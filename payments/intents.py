@@ -50,6 +50,8 @@ REFERENCE_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Intent:
+    """What somebody asks for: a phone, an order, KES or None for the balance."""
+
     access: Access
     order_id: Any
     phone: str = field(repr=False)
@@ -63,6 +65,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
+    """An intent that is committed, and the secret its callback will carry."""
+
     payment: Payment
     token: hook_tokens.HookToken
 
@@ -108,6 +112,7 @@ def begin(intent: Intent) -> Begun | Payment:
 
 
 def require_amount(intent: Intent) -> None:
+    """Raise AmountTooSmall or AmountTooLarge; the balance is looked at later."""
     if intent.amount is None:
         return
     if intent.amount < 1:
@@ -138,6 +143,7 @@ def by_key(intent: Intent) -> Payment | None:
 
 
 def open_twin(intent: Intent, order: Order) -> Payment | None:
+    """The open prompt for the same order, phone and amount, if there is one."""
     amount = whole(order.balance) if intent.amount is None else intent.amount
     return (
         Payment.objects.filter(
@@ -153,6 +159,7 @@ def open_twin(intent: Intent, order: Order) -> Payment | None:
 
 
 def winner(intent: Intent, order: Order) -> Payment | None:
+    """Who made the constraint refuse this intent; None if it was something else."""
     twin = by_key(intent) if intent.key else None
     if twin is None and intent.retry_of is not None:
         twin = Payment.objects.filter(retry_of=intent.retry_of).first()
@@ -160,6 +167,7 @@ def winner(intent: Intent, order: Order) -> Payment | None:
 
 
 def amount_of(intent: Intent, order: Order) -> int:
+    """The KES to ask for. Raises AmountExceedsBalance, AmountTooLarge."""
     balance = whole(order.balance)
     amount = balance if intent.amount is None else intent.amount
     if amount > balance:
@@ -290,6 +298,7 @@ def _require_rate(access: Access) -> None:
 
 
 def cancel_if_open(order: Order, payment: Payment, actor: Any, reason: str) -> None:
+    """Stop waiting for a payment whose locks are held; nothing if it is final."""
     if payment.is_open:
         changes: dict[str, Any] = {}
         if payment.answered_at is not None and payment.checkout_request_id is None:
