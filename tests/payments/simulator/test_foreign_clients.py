@@ -8,13 +8,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 from mpesakit import MpesaClient
+from mpesakit.account_balance import AccountBalanceResultCallback
+from mpesakit.c2b import C2BValidationRequest
 from mpesakit.errors import MpesaApiException
 
-from tests.payments.simulator.conftest import PHONE, SUCCESS
+from tests.payments.simulator.conftest import (
+    CONFIRM,
+    PHONE,
+    RESULT,
+    SUCCESS,
+    TIMEOUT,
+    VALIDATE,
+    Merchant,
+    posted_to,
+)
 
 
 SHOP = Path(__file__).with_name("foreign_shop.py")
@@ -91,6 +103,74 @@ def test_mpesakit_understands_wrong_keys_and_refusals(simulator, mpesakit, recei
     with pytest.raises(MpesaApiException) as caught:
         push(stranger, receiver)
     assert caught.value.error.error_code == "AUTH_INVALID_CREDENTIALS"
+
+
+def test_mpesakit_registers_and_reads_a_confirmation(simulator, mpesakit, receiver):
+    registered = mpesakit.c2b.register_url(
+        short_code=SHORTCODE,
+        response_type="Completed",
+        confirmation_url=f"{receiver.url}{CONFIRM}",
+        validation_url=f"{receiver.url}{VALIDATE}",
+    )
+    paid = simulator.pay(str(SHORTCODE), 250, phone=PHONE, reference="K7Q2M9")
+    (told,) = posted_to(receiver, CONFIRM)
+    read = C2BValidationRequest(**told)
+
+    assert registered.is_successful()
+    assert registered.OriginatorConversationID  # it knows of the misspelling
+    assert (read.TransID, read.TransAmount) == (paid["receipt"], 250)
+    assert (read.BusinessShortCode, read.BillRefNumber) == (SHORTCODE, "K7Q2M9")
+
+
+def test_mpesakit_orders_status_reversal_and_balance(simulator, mpesakit, receiver):
+    paid = simulator.pay(str(SHORTCODE), 250, phone=PHONE, reference="K7Q2M9")
+    merchant = Merchant(simulator.url, f"{receiver.url}/hooks/x")
+    with merchant.http:
+        common = {
+            "initiator": "testapi",
+            "security_credential": merchant.credential("Safaricom999!*!"),
+            "result_url": f"{receiver.url}{RESULT}",
+            "queue_timeout_url": f"{receiver.url}{TIMEOUT}",
+            "remarks": "Goods came back",
+        }
+
+    status = mpesakit.transactions.query_status(
+        transaction_id=paid["receipt"], party_a=SHORTCODE, identifier_type=4, **common
+    )
+    posted_to(receiver, RESULT)
+    reversal = mpesakit.reversal.reverse(
+        transaction_id=paid["receipt"], amount=250, receiver_party=SHORTCODE, **common
+    )
+    posted_to(receiver, RESULT, 2)
+    balance = mpesakit.balance.query(
+        command_id="AccountBalance", party_a=SHORTCODE, identifier_type=4, **common
+    )
+    results = posted_to(receiver, RESULT, 3)
+
+    assert [status.is_successful(), reversal.is_successful()] == [True, True]
+    assert balance.is_successful()
+    assert [one["Result"]["ConversationID"] for one in results] == [
+        status.ConversationID,
+        reversal.ConversationID,
+        balance.ConversationID,
+    ]
+    assert [one["Result"]["ResultCode"] for one in results] == [0, 0, "0"]
+    assert AccountBalanceResultCallback(**results[2]).Result.ResultCode == "0"
+    assert simulator.ledger()[1]["reversed"] is True
+
+
+def test_mpesakit_draws_a_qr_code(mpesakit):
+    drawn = mpesakit.dynamic_qr.generate(
+        merchant_name="DUKA",
+        ref_no="K7Q2M9",
+        amount=250,
+        trx_code="PB",
+        cpi=str(SHORTCODE),
+        size="300",
+    )
+
+    assert drawn.is_successful()
+    assert b64decode(drawn.QRCode).startswith(b"\x89PNG")
 
 
 def django_daraja(simulator, *, phone, amount, callback_url):

@@ -47,7 +47,9 @@ def test_right_password_is_let_in(merchant, code_for):
     assert code_for(sealed) == "0"  # good until the password changes
 
 
-@pytest.mark.parametrize("kind", ["wrong", "oaep", "other key", "plain", "nonsense"])
+@pytest.mark.parametrize(
+    "kind", ["wrong", "and the time", "oaep", "other key", "plain", "nonsense"]
+)
 def test_anything_else_is_2001(merchant, certificate, code_for, kind):
     password = merchant.initiator_password.encode()
     sha1 = SHA1()  # what OAEP meant when Daraja began
@@ -55,6 +57,10 @@ def test_anything_else_is_2001(merchant, certificate, code_for, kind):
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     sealed = {
         "wrong": merchant.credential("Another1#"),
+        # As a library does that appends a timestamp, against the portal.
+        "and the time": merchant.credential(
+            f"{merchant.initiator_password}20260114093015"
+        ),
         "oaep": base64.b64encode(certificate.public_key().encrypt(password, oaep)),
         "other key": base64.b64encode(
             other.public_key().encrypt(password, padding.PKCS1v15())
