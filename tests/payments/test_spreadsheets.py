@@ -37,6 +37,9 @@ def workbook(*rows):
     return out.getvalue()
 
 
+GOOD = workbook(("1", "2"), (3, 4.5))
+
+
 def rebuilt(data, change=None, extra=(), compression=zipfile.ZIP_DEFLATED):
     """Return a workbook with `change(name, content)` done to its parts."""
     out = io.BytesIO()
@@ -173,6 +176,20 @@ def test_a_password_is_told():
     assert refused(bytes(data)) == "locked"
 
 
+def test_a_picture_in_a_workbook_is_no_matter():
+    data = rebuilt(GOOD, extra=[("xl/media/logo.png", b"\0<!DOCTYPE")])
+
+    assert [line.number for line in read_table(data, is_header).lines] == [2, 3]
+
+
+def test_a_header_far_down_is_not_looked_for():
+    rows = b"".join(cells(number, (f"A{number}", "x")) for number in range(1, 101))
+
+    assert refused(with_sheet(rows + cells(101, ("A101", "A"), ("B101", "B")))) == (
+        "no_header"
+    )
+
+
 def test_a_compression_of_another_kind_is_refused():
     assert refused(rebuilt(workbook(), compression=zipfile.ZIP_BZIP2)) == "broken"
 
@@ -208,9 +225,6 @@ def test_what_a_sheet_says_of_its_size_is_not_believed():
 )  # fmt: skip
 def test_a_broken_sheet_is_refused(xml):
     assert refused(with_sheet(xml)) in ("broken", "no_header")
-
-
-GOOD = workbook(("1", "2"), (3, 4.5))
 
 
 @given(st.data())

@@ -552,6 +552,12 @@ def test_a_number_that_is_no_sum_is_told(number):
     assert len(found.bad) == 1
 
 
+def test_a_date_of_a_workbook_before_mpesa_is_told():
+    found = parse(as_xlsx(row(completion_time=excel(1999, 1, 14, 9, 30))))
+
+    assert found.bad == (BadRow(7, "the completion time is no date"),)
+
+
 @pytest.mark.parametrize("column", ["paid_in", "receipt_no", "completion_time"])
 def test_a_formula_is_text_and_never_a_value(column):
     found = parse(as_xlsx(row(**{column: "=1+1"}), PAID))
