@@ -8,12 +8,13 @@ is enough of a cache for rate limits. Decision 0012.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import connection
+
+from smartduka.lib import clock
 
 
 # One write in this many also removes what has expired: tidy enough, and no task.
@@ -40,7 +41,7 @@ class CounterCache(BaseCache):
         version: int | None = None,
     ) -> bool:
         """Store the value unless a live one is there; say whether it was stored."""
-        now = time.time()
+        now = clock.now().timestamp()
         row = self._one(
             "INSERT INTO {table} (key, value, until) VALUES (%s, %s, %s)"
             " ON CONFLICT (key) DO UPDATE"
@@ -64,14 +65,14 @@ class CounterCache(BaseCache):
             " SET value = excluded.value, until = excluded.until RETURNING value",
             *(self._key(key, version), value, self._until(timeout)),
         )
-        self._tidy_now_and_then(time.time())
+        self._tidy_now_and_then(clock.now().timestamp())
 
     def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Add to a live value and return the sum; ValueError where there is none."""
         row = self._one(
             "UPDATE {table} SET value = value + %s"
             " WHERE key = %s AND until > %s RETURNING value",
-            *(delta, self._key(key, version), time.time()),
+            *(delta, self._key(key, version), clock.now().timestamp()),
         )
         if row is None:
             raise ValueError(f"Key {key!r} not found")
@@ -80,7 +81,7 @@ class CounterCache(BaseCache):
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         row = self._one(
             "SELECT value FROM {table} WHERE key = %s AND until > %s",
-            *(self._key(key, version), time.time()),
+            *(self._key(key, version), clock.now().timestamp()),
         )
         return default if row is None else int(row[0])
 
@@ -93,7 +94,7 @@ class CounterCache(BaseCache):
         row = self._one(
             "UPDATE {table} SET until = %s WHERE key = %s AND until > %s"
             " RETURNING value",
-            *(self._until(timeout), self._key(key, version), time.time()),
+            *(self._until(timeout), self._key(key, version), clock.now().timestamp()),
         )
         return row is not None
 
@@ -120,7 +121,7 @@ class CounterCache(BaseCache):
         if timeout is None:
             return FOR_EVER
         assert isinstance(timeout, int | float)
-        return time.time() + timeout
+        return clock.now().timestamp() + timeout
 
     def _one(self, sql: str, *values: str | float) -> tuple[Any, ...] | None:
         table = connection.ops.quote_name(self.table)

@@ -7,13 +7,12 @@ once, so a task must be idempotent. Decision 0011.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
+
+from smartduka.lib import clock
 
 
 Argument = str | int | bool | None
@@ -32,7 +31,7 @@ class Outbox(ORM):
         self.delay_s = delay_s
 
     def enqueue(self, task: str) -> int:
-        due_at = timezone.now() + timedelta(seconds=self.delay_s)
+        due_at = clock.now() + clock.seconds(self.delay_s)
         row = OrmQ.objects.using(Conf.ORM).create(
             key=self.list_key, payload=task, lock=due_at
         )
