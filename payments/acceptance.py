@@ -100,7 +100,8 @@ def refuse(order: Order, payment: Payment, error: GatewayError) -> None:
     else:
         lifecycle.note(payment, source=Source.PUSH, reason=reason, alarm=reason[:200])
         event = "payment.updated"
-    guards.release_after_failure(payment, error.wait_s)
+    if payment.status not in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED):
+        guards.release_after_failure(payment, error.wait_s)
     news.publish(payment, order, event)
 
 

@@ -538,7 +538,8 @@ def test_a_refused_push_decides_what_was_given_up(order, status, messages):
     assert messages == [("payment.updated", status)]
 
 
-def test_a_refused_push_after_the_money_alarms(payment, messages):
+def test_a_refused_push_after_the_money_alarms(payment, messages, time):
+    claim(payment)
     succeed(payment)
     before = row(payment)
 
@@ -546,6 +547,8 @@ def test_a_refused_push_after_the_money_alarms(payment, messages):
 
     alarm = "M-Pesa refused the prompt: busy"
     assert row(payment) == before | {"alarm": alarm}
+    # M-Pesa would still refuse the same amount: it was paid a moment ago.
+    assert guards.free_for(payment.phone, kes(250)) == time.now + clock.seconds(120)
     assert path_of(payment)[-1] == "completed"
     assert messages[-1] == ("payment.updated", "completed")
 
