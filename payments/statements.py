@@ -284,7 +284,7 @@ def _row(line: Line, columns: dict[str, int]) -> StatementRow | None:
         ),
         linked=readings.receipt(cells.plain(cell("linked"))) or "",
         initiated_at=cells.moment(initiated, "initiation time") if initiated else None,
-        balance=cells.total(balance, "balance") if balance else None,
+        balance=None if balance == "" else cells.total(balance, "balance"),
     )
 
 

@@ -145,6 +145,22 @@ class Daraja:
                 may_retry=False,
             ) from refused
 
+    def fetch(self, path: str, *, limit_s: float) -> tuple[int, str]:
+        """GET a public document, without a token; status and text.
+
+        Raises GatewayError.
+        """
+
+        def call(timeout: tuple[float, float]) -> requests.Response:
+            return self._session.get(
+                settings.MPESA_BASE_URL + path,
+                timeout=timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+
+        return self._sent(call, limit_s)
+
     def _post(
         self, path: str, body: dict[str, Any], token: str, limit_s: float, most: int
     ) -> tuple[int, str]:

@@ -45,6 +45,7 @@ STATUS_PATH = "/mpesa/transactionstatus/v1/query"
 REVERSAL_PATH = "/mpesa/reversal/v1/request"
 BALANCE_PATH = "/mpesa/accountbalance/v1/query"
 QR_PATH = "/mpesa/qrcode/v1/generate"
+CERTIFICATE_PATH = "/docs-assets/SandBoxCertificate.cer"
 
 # Identifier types of M-Pesa: an organisation, and the receiver of a reversal.
 ORGANISATION = "4"
@@ -192,6 +193,21 @@ class DarajaOrganisation:
             *self._asked(account, QR_PATH, body, limit_s, most=LARGEST_PICTURE)
         )
 
+    def certificate(self, *, limit_s: float) -> bytes:
+        """Return the certificate that the simulator publishes, as PEM.
+
+        Its key is new whenever it starts. Safaricom's are downloaded once and read
+        by `security_credential.read_certificate`. Raises GatewayError (certain:
+        without it nothing can be asked).
+        """
+        try:
+            status, text = self._daraja.fetch(CERTIFICATE_PATH, limit_s=limit_s)
+        except GatewayError as error:
+            raise _no_certificate(str(error)) from error
+        if status != 200 or not text.startswith("-----BEGIN CERTIFICATE-----"):
+            raise _no_certificate(f"HTTP {status}")
+        return text.encode()
+
     def _begun(
         self,
         account: Credentials,
@@ -261,6 +277,14 @@ def pull_pages(
         seen |= receipts
         offset += page.length
     raise GatewayError("the pull has too many pages", certain=False)
+
+
+def _no_certificate(why: str) -> GatewayError:
+    return GatewayError(
+        f"no certificate: {why}",
+        certain=True,
+        reason=FailureReason.MPESA_UNREACHABLE,
+    )
 
 
 def _stamp(moment: datetime) -> str:

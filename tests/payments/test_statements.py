@@ -534,6 +534,15 @@ def test_cells_of_a_workbook_may_be_numbers_and_dates():
     assert parse(as_xlsx(cells)) == statement(as_read(reference="700123"))
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("written_as", "balance"),
+    [(0, Decimal(0)), ("0.00", Decimal(0)), ("-5.00", Decimal(-5)), ("", None)],
+)
+def test_a_balance_of_zero_is_zero(written, written_as, balance):
+    assert parse(written(row(balance=written_as))).rows == (as_read(balance=balance),)
+
+
 @pytest.mark.parametrize(
     ("number", "amount"),
     [(0.1, "0.1"), (1053.1, "1053.1"), (12345678.99, "12345678.99")],

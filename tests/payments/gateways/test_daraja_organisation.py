@@ -410,6 +410,37 @@ def test_pages_without_end_are_told(account, monkeypatch):
     assert gateway.offsets == [0, 1, 2]
 
 
+# The simulator's certificate.
+
+
+def test_the_certificate_is_fetched(organisation, wire):
+    wire.get(BASE + module.CERTIFICATE_PATH, body=PEM)
+
+    assert organisation.certificate(limit_s=LIMIT_S) == PEM
+    assert "Authorization" not in wire.calls[-1].request.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, PEM), (200, b"<html>"), (200, b""), (302, PEM)]
+)
+def test_a_certificate_that_is_none_is_told(organisation, wire, status, body):
+    wire.get(BASE + module.CERTIFICATE_PATH, status=status, body=body)
+
+    with pytest.raises(GatewayError, match=f"no certificate: HTTP {status}") as caught:
+        organisation.certificate(limit_s=LIMIT_S)
+    assert caught.value.certain
+
+
+def test_a_certificate_that_cannot_be_reached_is_told(
+    organisation, settings, closed_port
+):
+    settings.MPESA_BASE_URL = closed_port
+
+    with pytest.raises(GatewayError, match="no certificate") as caught:
+        organisation.certificate(limit_s=LIMIT_S)
+    assert caught.value.certain
+
+
 # Refused for certain, or unknown.
 
 
