@@ -1,7 +1,7 @@
 """The switches of C2B, of initiator calls, of Pull, QR and statements.
 
-A use is one confirmation for ``c2b_…``, one result for ``result_…``, one payment for
-``charge_percent``, one request for all others.
+A use is one validation or confirmation for ``c2b_…``, one result for ``result_…``, one
+payment for ``charge_percent``, one request for all others.
 """
 
 from __future__ import annotations

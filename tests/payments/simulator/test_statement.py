@@ -9,6 +9,7 @@ import openpyxl
 import pytest
 import requests
 
+from payments import statements
 from tests.payments.simulator.conftest import (
     PHONE,
     RESULT,
@@ -216,6 +217,39 @@ def test_workbook_says_the_same(simulator, busy_day):
         float(row["Paid In"] or row["Withdrawn"]) for row in expected
     ]
     assert above[2][:2] == ["Short Code:", "600100"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    "style",
+    [
+        {},
+        {
+            "statement_times": "day_first",
+            "statement_amounts": "grouped",
+            "statement_phones": "full",
+        },
+    ],
+    ids=["plain", "other style"],
+)
+def test_shop_reads_every_movement(simulator, busy_day, kind, style):
+    simulator.faults(**style)
+
+    read = statements.parse(export(simulator, format=kind).content)
+
+    assert (read.bad, read.skipped, read.repeated) == ((), 1, 0)
+    assert read.shortcode == "600100"
+    kinds = {"c2b": "payment", "stk": "payment"}
+    assert [(row.receipt, row.kind, row.amount, row.linked) for row in read.rows] == [
+        (
+            entry["receipt"],
+            kinds.get(entry["kind"], entry["kind"]),
+            entry["amount"],
+            entry["linkedReceipt"],
+        )
+        for entry in busy_day
+    ]
+    assert [row.reference for row in read.payments] == ["K7Q2M9", "K7Q2M9"]
 
 
 @pytest.mark.parametrize(
