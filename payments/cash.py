@@ -12,9 +12,9 @@ from orders.models import Order
 from orders.queries import order_for
 from payments import ledger, lifecycle, news, queries, questions
 from payments.enums import AllocationKind, Method, PaymentStatus, Source
-from payments.intents import fingerprint
+from payments.intents import fingerprint, payment_of_key
 from payments.models import Collection, Payment
-from payments.refusals import AmountTooSmall, IdempotencyMismatch, InFlight
+from payments.refusals import AmountTooSmall, InFlight
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import InvalidRequest
@@ -53,7 +53,7 @@ def take(
     access.require_seller()
     order = order_for(access.shop, order_id)
     request_hash = fingerprint("cash", order.pk, amount)
-    if key and (twin := _by_key(access, key, request_hash)):
+    if key and (twin := payment_of_key(access.shop, key, request_hash)):
         return _as_taken(twin)
     if amount < 1:
         raise AmountTooSmall
@@ -63,7 +63,7 @@ def take(
     try:
         return _take(access, order, amount, key, request_hash)
     except IntegrityError:
-        twin = _by_key(access, key, request_hash) if key else None
+        twin = payment_of_key(access.shop, key, request_hash) if key else None
         if twin is None:
             raise InFlight(details={"retryAfter": 1}) from None
         return _as_taken(twin)
@@ -75,7 +75,7 @@ def _take(
 ) -> CashTaken:
     with transaction.atomic(durable=True):
         order = order_lifecycle.locked(found.pk)
-        if key and (twin := _by_key(access, key, request_hash)):
+        if key and (twin := payment_of_key(access.shop, key, request_hash)):
             return _as_taken(twin)
         order_lifecycle.require_open(order)
         kept = min(Decimal(amount), order.balance)
@@ -137,17 +137,6 @@ def _collect(access: Access, order: Order, payment: Payment) -> None:
     taken = order_lifecycle.take_payment(order, payment.amount, actor=access.user)
     portion = ledger.Portion(AllocationKind.SALE, taken.to_sale, order)
     ledger.allocate(collection, [portion], actor=access.user)
-
-
-def _by_key(access: Access, key: str | None, request_hash: str) -> Payment | None:
-    found = (
-        Payment.objects.filter(shop=access.shop, idempotency_key=key)
-        .select_related("order")
-        .first()
-    )
-    if found is not None and found.request_hash != request_hash:
-        raise IdempotencyMismatch
-    return found
 
 
 def _as_taken(payment: Payment) -> CashTaken:

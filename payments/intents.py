@@ -39,6 +39,7 @@ from payments.refusals import (
     PromptInTheWay,
     RateLimited,
 )
+from shops.models import Shop
 from shops.tenancy import Access
 from smartduka.lib import clock, later
 from smartduka.lib.money import format_kes, whole
@@ -132,12 +133,20 @@ def _require_within_limit(access: Access, amount: int) -> None:
 
 def by_key(intent: Intent) -> Payment | None:
     """The payment this key made, if it made one. Raises IdempotencyMismatch."""
+    return payment_of_key(intent.access.shop, intent.key, intent.request_hash)
+
+
+def payment_of_key(shop: Shop, key: str | None, request_hash: str) -> Payment | None:
+    """The payment that an idempotency key of a shop made, for prompts and for cash.
+
+    Raises IdempotencyMismatch when it was made by another request.
+    """
     found = (
-        Payment.objects.filter(shop=intent.access.shop, idempotency_key=intent.key)
+        Payment.objects.filter(shop=shop, idempotency_key=key)
         .select_related("order")
         .first()
     )
-    if found is not None and found.request_hash != intent.request_hash:
+    if found is not None and found.request_hash != request_hash:
         raise IdempotencyMismatch
     return found
 
