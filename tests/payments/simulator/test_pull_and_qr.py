@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tests.payments.simulator.conftest import PHONE, refusal
+from tests.payments.simulator.conftest import PHONE, VALIDATE, refusal
 
 
 EAST_AFRICA = timezone(timedelta(hours=3))
@@ -122,6 +122,19 @@ def test_prompts_are_there_and_reversals_charges_and_sweeps_are_not(
     assert receipts(pull()) == [by_hand["receipt"], prompt["receipt"]]
 
 
+def test_what_the_merchant_declined_is_not_there(
+    simulator, merchant, pull, hand, receiver
+):
+    register(merchant)
+    merchant.registered()
+    simulator.faults(c2b_validation=True)
+    receiver.answers[VALIDATE] = ['{"ResultCode": "C2B00016"}']
+    with pytest.raises(AssertionError, match="409"):
+        hand()
+
+    assert receipts(pull()) == []
+
+
 def test_dropped_notices_can_be_pulled(simulator, merchant, pull, hand):
     register(merchant)
     merchant.registered()
@@ -158,12 +171,12 @@ def test_forty_eight_hours_are_the_end(simulator, merchant, pull, hand):
 
 def test_only_the_wanted_time_is_given(simulator, merchant, pull, hand):
     register(merchant)
-    hand()
+    older = hand()["receipt"]
     simulator.advance(600)
     newer = hand()["receipt"]
 
     assert receipts(pull(back=timedelta(minutes=5))) == [newer]
-    assert receipts(pull(ahead=timedelta(minutes=-5))) != [newer]
+    assert receipts(pull(ahead=timedelta(minutes=-5))) == [older]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +247,17 @@ def test_bad_token_is_401_001_here(merchant):
     response = merchant.post("/pulltransactions/v1/query", json={}, headers={})
 
     assert refusal(response)[:2] == (401, "401.001")
+
+
+def test_token_under_another_scheme_is_refused(merchant, pull):
+    register(merchant)
+    response = merchant.post(
+        "/pulltransactions/v1/query",
+        json={"ShortCode": "600100"},
+        headers={"Authorization": f"Token {merchant.token}"},
+    )
+
+    assert refusal(response)[1] == "401.001"
 
 
 def test_pull_can_be_down(simulator, merchant, pull):
