@@ -8,7 +8,7 @@ WEB_PORT ?= 8000
 SIM_PORT ?= 8010
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run worker simulator seed test test-fast test-race bench fmt check ci shell
+.PHONY: help setup run worker simulator seed test test-fast test-race bench chaos fmt check ci shell
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -58,6 +58,10 @@ test-race: $(VENV)/dev ## Run the races, on PostgreSQL
 
 bench: $(VENV)/dev ## Measure callbacks and pushes beside pgbench
 	@$(PY) -m bench
+
+CHAOS ?= --seeds 200 --events 4000 --minutes 10
+chaos: $(VENV)/runtime .env ## Run shop-days in which everything goes wrong
+	@$(PY) manage.py chaos $(CHAOS)
 
 fmt: $(VENV)/dev ## Format the code and fix what can be fixed
 	@$(PY) -m ruff format .

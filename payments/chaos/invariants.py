@@ -1,0 +1,309 @@
+"""What must be true after every step, and at the end of a day.
+
+Written against the tables themselves and the bank's own book, not with the domain's
+queries: a mistake there must not excuse itself here. After a step only what it
+touched is looked at; at the end of a day everything is.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db import connection
+from django.db.models import Count, F, Q, Sum
+
+from orders.enums import OrderStatus
+from orders.models import Order, OrderEvent, OrderLine
+from payments import audit
+from payments.enums import AllocationKind, Method, PaymentStatus, Verdict
+from payments.models import Allocation, Collection, Notice, Payment, PaymentEvent
+from shops.enums import StockReason
+from shops.models import Product, StockMovement
+
+
+if TYPE_CHECKING:
+    from payments.chaos.world import World
+
+
+# Tables in which every change of money leaves a row.
+MARKED = (PaymentEvent, Collection, Allocation, OrderEvent, StockMovement)
+FULL_EVERY = 1000
+ZERO = Decimal(0)
+
+
+class Books:
+    """Compares our books with themselves and with the bank's."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._marks = [0] * len(MARKED)
+
+    def check_step(self) -> None:
+        """Look at all orders that the last step touched."""
+        marks = self._highest()
+        if marks != self._marks:
+            before, self._marks = self._marks, marks
+            self._check_orders(self._touched(before))
+        if self.world.step % FULL_EVERY == 0:
+            self._check_sums()
+
+    def check_day(self) -> None:
+        """Look at everything, when every source has answered."""
+        self._check_orders(Order.objects.values_list("pk", flat=True))
+        self._check_sums()
+        self._check_bank()
+        self._check_questions()
+        self._check_notices()
+        self._check_alarms()
+        self._check_stock()
+        self._check_audit()
+
+    def _highest(self) -> list[int]:
+        columns = ", ".join(
+            f"(SELECT COALESCE(MAX(id), 0) FROM {model._meta.db_table})"  # noqa: S608 -- names of our own models
+            for model in MARKED
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {columns}")
+            return list(cursor.fetchone())
+
+    def _touched(self, before: list[int]) -> set[uuid.UUID]:
+        events, collections, allocations, order_events, movements = before
+        touched: set[uuid.UUID | None] = set()
+        for rows, name in (
+            (PaymentEvent.objects.filter(pk__gt=events), "payment__order_id"),
+            (Collection.objects.filter(pk__gt=collections), "payment__order_id"),
+            (Allocation.objects.filter(pk__gt=allocations), "order_id"),
+            (OrderEvent.objects.filter(pk__gt=order_events), "order_id"),
+        ):
+            touched.update(rows.values_list(name, flat=True))
+        references = StockMovement.objects.filter(
+            pk__gt=movements, reason=StockReason.SOLD
+        ).values_list("reference", flat=True)
+        touched.update(uuid.UUID(text.removeprefix("order:")) for text in references)
+        return {order_id for order_id in touched if order_id is not None}
+
+    def _check_orders(self, order_ids: Iterable[uuid.UUID]) -> None:
+        ids = list(order_ids)
+        for start in range(0, len(ids), 300):
+            chunk = sorted(ids[start : start + 300])
+            orders = Order.objects.in_bulk(chunk)
+            allocations = defaultdict(list)
+            for portion in Allocation.objects.filter(order_id__in=chunk):
+                allocations[portion.order_id].append(portion)
+            payments = defaultdict(list)
+            for payment in Payment.objects.filter(order_id__in=chunk).prefetch_related(
+                "collections__allocations", "events"
+            ):
+                payments[payment.order_id].append(payment)
+            for order_id in chunk:
+                order = orders[order_id]
+                self._check_order(order, allocations[order_id])
+                self._check_stock_of(order)
+                for payment in payments[order_id]:
+                    self._check_payment(order, payment)
+
+    def _check_order(self, order: Order, portions: list[Allocation]) -> None:
+        to_sale = sum(
+            (p.amount for p in portions if p.kind == AllocationKind.SALE), ZERO
+        )
+        surplus = sum(
+            (p.amount for p in portions if p.kind == AllocationKind.SURPLUS), ZERO
+        )
+        name = f"sale {order.number} of shop {order.shop_id}"
+        self._require(
+            order.paid == to_sale <= order.total,
+            f"{name}: paid {order.paid} of {order.total}, allocated {to_sale}",
+        )
+        self._require(
+            order.surplus == surplus,
+            f"{name}: surplus {order.surplus}, allocated {surplus}",
+        )
+        entered = order.events.filter(new=OrderStatus.PAID).exclude(old=F("new"))
+        times = entered.count()
+        self._require(
+            times == (1 if to_sale >= order.total else 0)
+            and (order.status == OrderStatus.PAID) == (times == 1),
+            f"{name} is {order.status}, became paid {times} times,"
+            f" and got {to_sale} of {order.total}",
+        )
+
+    def _check_payment(self, order: Order, payment: Payment) -> None:
+        name = f"payment {payment.pk} ({payment.status}, KES {payment.amount:.0f})"
+        collections = list(payment.collections.all())
+        for one in collections:
+            shared = sum((p.amount for p in one.allocations.all()), ZERO)
+            self._require(
+                shared == one.allocated == one.amount,
+                f"{name}: allocated {one.allocated}, portions {shared} of {one.amount}",
+            )
+        events = sorted(payment.events.all(), key=lambda event: event.pk)
+        moves = [event for event in events if event.old != event.new]
+        entered = [event.new for event in moves]
+        self._require(
+            len(set(entered)) == len(entered) and entered[-1] == payment.status,
+            f"{name} entered {entered}",
+        )
+        self._require(
+            all(
+                event.new in PaymentStatus.MOVES[event.old]
+                for event in moves
+                if event.old
+            ),
+            f"{name} moved against the table: {entered}",
+        )
+        is_completed = payment.status == PaymentStatus.COMPLETED
+        self._require(
+            is_completed == bool(collections),
+            f"{name} has {len(collections)} collections",
+        )
+        ours = sum((one.amount for one in collections), ZERO)
+        if payment.method == Method.CASH:
+            self._require(ours == payment.amount, f"{name}: {ours} in the drawer")
+        else:
+            self._check_against_bank(name, payment, collections, ours)
+
+    def _check_against_bank(
+        self, name: str, payment: Payment, collections: list[Collection], ours: Decimal
+    ) -> None:
+        key = (payment.shortcode, payment.reference)
+        prompt = self.world.bank.by_reference.get(key)
+        entry = prompt.entry if prompt else None
+        theirs = entry.amount if entry else 0
+        self._require(ours <= theirs, f"{name}: we counted {ours}, M-Pesa has {theirs}")
+        for one in collections:
+            self._require(
+                one.receipt is None
+                or (entry is not None and one.receipt == entry.receipt),
+                f"{name}: the receipt {one.receipt} is not M-Pesa's for it",
+            )
+
+    def _check_sums(self) -> None:
+        collected = Collection.objects.aggregate(a=Sum("amount"), b=Sum("allocated"))
+        allocated = Allocation.objects.aggregate(a=Sum("amount"))["a"] or ZERO
+        self._require(
+            (collected["b"] or ZERO) == allocated <= (collected["a"] or ZERO),
+            f"collected {collected}, allocated {allocated}",
+        )
+        twice = (
+            Collection.objects.exclude(receipt=None)
+            .values("environment", "account", "receipt")
+            .annotate(times=Count("id"))
+            .filter(times__gt=1)
+        )
+        self._require(not twice, f"receipts counted twice: {list(twice)}")
+
+    def _check_bank(self) -> None:
+        """Each shilling of M-Pesa's ledger is one of ours, of the same payment.
+
+        Unless nobody could tell us: its id and its callback were both lost. Those
+        wait for a source that does not need them.
+        """
+        ours = {
+            (shortcode, reference): (amount, checkout_id, payment_id)
+            for shortcode, reference, amount, checkout_id, payment_id in (
+                Payment.objects.filter(method=Method.MPESA_STK)
+                .annotate(got=Sum("collections__amount"))
+                .values_list(
+                    "shortcode", "reference", "got", "checkout_request_id", "pk"
+                )
+            )
+        }
+        unseen = 0
+        for prompt in self.world.bank.prompts:
+            if prompt.entry is None:
+                continue
+            got, checkout_id, payment_id = ours[prompt.shortcode, prompt.reference]
+            if got is None and checkout_id is None and not prompt.is_heard:
+                unseen += 1
+                continue
+            self._require(
+                got == prompt.entry.amount,
+                f"payment {payment_id}: M-Pesa has {prompt.entry.amount},"
+                f" we counted {got} (prompt {prompt.number})",
+            )
+        self.world.figures["payments that wait for a statement"] = unseen
+
+    def _check_questions(self) -> None:
+        chained = Payment.objects.filter(
+            decided_at__isnull=False, next_ask_at__isnull=False
+        )
+        self._require(
+            not chained.exists(),
+            f"final with a question due: {list(chained.values_list('pk', 'status')[:5])}",
+        )
+        undecided = Payment.objects.filter(
+            decided_at__isnull=True, checkout_request_id__isnull=False
+        )
+        for payment in undecided:
+            prompt = self.world.bank.by_id[payment.checkout_request_id or ""]
+            self._require(
+                prompt.code is None,
+                f"payment {payment.pk} is undecided, M-Pesa knows {prompt.code}"
+                f" (asked {payment.ask_count} times, next {payment.next_ask_at})",
+            )
+        waiting = Payment.objects.filter(status__in=PaymentStatus.OPEN)
+        self._require(
+            not waiting.filter(expires_at__lt=self.world.clock.now()).exists(),
+            "a payment waits beyond its time",
+        )
+
+    def _check_notices(self) -> None:
+        open_ones = Notice.objects.filter(
+            Q(next_try_at__isnull=False)
+            | Q(verdict__in=[Verdict.NEW, Verdict.PARKED])
+            | Q(verdict=Verdict.ORPHAN)
+        )
+        self._require(
+            not open_ones.exists(),
+            f"notices left: {list(open_ones.values_list('pk', 'verdict', 'error')[:5])}",
+        )
+
+    def _check_alarms(self) -> None:
+        """A person is called only where M-Pesa said two things."""
+        for payment in Payment.objects.exclude(alarm=""):
+            prompt = self.world.bank.by_reference[payment.shortcode, payment.reference]
+            self._require(
+                prompt.has_lied,
+                f"payment {payment.pk} calls a person for nothing: {payment.alarm}",
+            )
+
+    def _check_stock_of(self, order: Order) -> None:
+        sold = dict(
+            StockMovement.objects.filter(
+                reference=order.stock_reference, reason=StockReason.SOLD
+            ).values_list("product_id", "quantity")
+        )
+        expected = {}
+        if order.status == OrderStatus.PAID:
+            lines = OrderLine.objects.filter(order=order)
+            expected = {
+                product_id: -quantity
+                for product_id, quantity in lines.values_list("product_id", "quantity")
+            }
+        self._require(
+            sold == expected,
+            f"sale {order.number} ({order.status}) moved {sold}, its lines {expected}",
+        )
+
+    def _check_stock(self) -> None:
+        levels = Product.objects.annotate(moved=Sum("movements__quantity"))
+        for product in levels:
+            self._require(
+                product.stock == product.moved,
+                f"{product.name}: level {product.stock}, movements {product.moved}",
+            )
+
+    def _check_audit(self) -> None:
+        while audit.seal():
+            pass
+        _, faults = audit.verify()
+        self._require(not faults, f"audit chain: {faults[:3]}")
+
+    def _require(self, holds: object, what: str) -> None:
+        if not holds:
+            self.world.wrong(what)
