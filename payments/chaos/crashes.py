@@ -1,8 +1,13 @@
-"""Our process dies: right before or after a commit, or around a call to M-Pesa.
+"""Our process dies, or its database is away for a moment.
+
+It dies right before or after a commit, or around a call to M-Pesa.
 
 A crash is no Exception, so nothing in the domain can catch it. From then on the
 process is dead: what `finally` blocks would still write does not reach the
 database. Then it is started again, and knows only what was committed.
+
+A database that is away raises what Django raises: at a statement, at a commit that
+did not happen, or at one that did although nobody was told.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from payments.chaos.patches import replaced
@@ -37,6 +42,9 @@ class Crashes:
         self.left = NEVER
         self.is_dead = False
         self.last = ""
+        self.trouble = ""  # what the database will do, and did
+        self.trouble_left = NEVER
+        self.was_away = False
         self.places: Counter[str] = Counter()
         self._commit = BaseDatabaseWrapper.commit
 
@@ -44,9 +52,17 @@ class Crashes:
         """Let the next step die after so many points, if it has as many."""
         self.left = points
 
+    def trouble_database(self, kind: str, points: int) -> None:
+        """Let the database be away once in the next step, after so many points.
+
+        `kind`: "statement", "commit" (nothing was kept), "answer" (it was).
+        """
+        self.trouble, self.trouble_left, self.was_away = kind, points, False
+
     def disarm(self) -> None:
-        """Let nothing die."""
-        self.left = NEVER
+        """Let nothing die, and the database be there."""
+        self.left = self.trouble_left = NEVER
+        self.trouble = ""
 
     def here(self, place: str) -> None:
         """A point around a call to M-Pesa."""
@@ -80,7 +96,13 @@ class Crashes:
         if self._is_due():
             wrapper.rollback()
             self._die("before the commit of " + self._place())
+        if self.trouble == "commit" and self._is_trouble_due():
+            wrapper.rollback()
+            raise self._away()
         self._commit(wrapper)
+        if self.trouble == "answer" and self._is_trouble_due():
+            wrapper.run_on_commit = []
+            raise self._away()
         if self._is_due():
             # Nobody is left to run what was to follow the commit.
             wrapper.run_on_commit = []
@@ -96,6 +118,8 @@ class Crashes:
             and not context["connection"].in_atomic_block
             and sql.startswith(WRITES)
         )
+        if self.trouble == "statement" and self._is_trouble_due():
+            raise self._away()
         if is_point and self._is_due():
             self._die("before the write of " + self._place())
         done = execute(sql, params, many, context)
@@ -108,6 +132,16 @@ class Crashes:
             return False
         self.left -= 1
         return self.left == NEVER
+
+    def _is_trouble_due(self) -> bool:
+        if self.trouble_left == NEVER:
+            return False
+        self.trouble_left -= 1
+        return self.trouble_left == NEVER
+
+    def _away(self) -> OperationalError:
+        self.was_away = True
+        return OperationalError("the database is away")
 
     def _die(self, place: str) -> None:
         self.places[place] += 1

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import OperationalError
 
 from payments.chaos.bank import Bank, Prompt
 from payments.chaos.clock import VirtualClock
-from payments.chaos.crashes import Crash, Crashes
+from payments.chaos.crashes import NEVER, Crash, Crashes
 from payments.chaos.dice import Dice
 from payments.chaos.invariants import Books
 from payments.chaos.network import Line, Rates
@@ -26,7 +27,7 @@ from smartduka.lib.errors import DomainError
 
 Act = Callable[[], str | None]
 REMEMBERED = 30
-CRASHES, OUTAGES = 4, 0.03  # percent of the steps
+CRASHES, TROUBLES, OUTAGES = 4, 3, 0.03  # percent of the steps
 POINTS = 10  # a step has seldom more
 CALM_S = 3 * 3600
 HARD_LIMIT = 2_000_000
@@ -102,11 +103,13 @@ class World:
 
     def apart(self, act: Callable[[], object]) -> None:
         """Do something in another process: it does not crash with this one."""
-        left, self.crashes.left = self.crashes.left, -1
+        crashes = self.crashes
+        left, trouble_left = crashes.left, crashes.trouble_left
+        crashes.left = crashes.trouble_left = NEVER
         try:
             act()
         finally:
-            self.crashes.left = left
+            crashes.left, crashes.trouble_left = left, trouble_left
 
     def at_once(self, prompt: Prompt, first: Callable[[], str]) -> str:
         """Let a callback arrive, where it can with a rival at the same moment."""
@@ -183,6 +186,7 @@ class World:
         self.trace.append(f"{self.step:>6} {moment} {label}")
         self.line.asked.clear()
         self.line.waited_s = 0
+        self.crashes.was_away = False
         if not self.is_calm:
             self._prepare_misfortune()
         try:
@@ -191,12 +195,12 @@ class World:
             outcome = f"CRASH {self.crashes.last}"
             self.crashes.restart()
             self.count("crashes")
-            if event is not None and event.again is not None:
-                wait_s = self.dice.uniform(1, 30)
-                self.after(
-                    wait_s, f"{label} (again)", event.again,
-                    again=event.again, is_floor=event.is_floor,
-                )  # fmt: skip
+            self._do_again(label, event)
+        except OperationalError as error:
+            if not self.crashes.was_away:
+                raise Wrong(f"{label} raised {error}", self) from error
+            outcome = "the database was away"
+            self._do_again(label, event)
         except DomainError as refusal:
             outcome = f"refused, {refusal.code}"
             self.count(f"refused {refusal.code}")
@@ -208,13 +212,28 @@ class World:
             ) from error
         finally:
             self.crashes.disarm()
+        if self.crashes.was_away:
+            self.count("times the database was away")
         if outcome:
             self.note(outcome)
         self.books.check_step()
 
+    def _do_again(self, label: str, event: Event | None) -> None:
+        if event is None or event.again is None:
+            return
+        wait_s = self.dice.uniform(1, 30)
+        label = f"{label.removesuffix(' (again)')} (again)"
+        self.after(
+            wait_s, label, event.again, again=event.again, is_floor=event.is_floor
+        )
+
     def _prepare_misfortune(self) -> None:
         if self.dice.chance(CRASHES):
-            self.crashes.arm(self.dice.randint(1, POINTS))
+            self.crashes.arm(self.dice.randint(0, POINTS))
+        elif self.dice.chance(TROUBLES):
+            kind = self.dice.choice(["statement", "commit", "answer"])
+            most = 40 if kind == "statement" else 4
+            self.crashes.trouble_database(kind, self.dice.randint(0, most))
         if self.dice.chance(OUTAGES):
             down_s = self.dice.uniform(30, 600)
             self.worker.down_until = self.clock.now() + timedelta(seconds=down_s)
