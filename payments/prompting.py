@@ -115,13 +115,15 @@ def retry(*, access: Access, payment_id: object) -> Prompted:
 def resend(*, access: Access, payment_id: object, accept_risk: bool) -> Prompted:
     """Ask; if nobody knows and the guards allow, stop waiting and prompt anew.
 
-    A payment that turned out final is returned as it is (`is_new` False). Stopping
+    Asks about this payment first, then about what else is undecided of the sale. A
+    payment that turned out final is returned as it is (`is_new` False). Stopping
     and the new intent are one transaction: refused guards leave the old one open.
     Raises what `request` raises.
     """
     access.require_seller()
     payment = queries.payment_for(access.shop, payment_id)
-    questions.ask_first([payment])
+    undecided = queries.undecided_of_order(payment.order)
+    questions.ask_first([payment, *undecided.exclude(pk=payment.pk)])
     payment.refresh_from_db()
     if payment.decided_at is not None:
         return Prompted(payment, is_new=False)

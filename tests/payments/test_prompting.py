@@ -880,6 +880,22 @@ def test_a_guarded_phone_leaves_the_old_prompt_open(seller, undecided, mpesa, ti
     assert refusal.value.details["retryAfter"] == 9
 
 
+def test_sending_again_asks_about_the_whole_sale_first(
+    seller, order, undecided, mpesa
+):
+    # The customer answered an earlier prompt after all: nothing is left to pay.
+    earlier = undecided(900, amount=250, phone=OTHER_PHONE)
+    last = undecided(200, amount=250, phone=PHONE)
+    mpesa.answers[earlier.checkout_request_id] = final("0")
+
+    with pytest.raises(order_lifecycle.OrderNotOpen):
+        resend(seller, last, accept_risk=True)
+
+    assert mpesa.questions == [last.checkout_request_id, earlier.checkout_request_id]
+    assert path_of(earlier)[-1] == "completed"
+    assert mpesa.pushes == []
+
+
 @pytest.mark.parametrize("code", ["0", "1032"])
 def test_a_prompt_that_turns_out_final_is_not_sent_again(
     seller, undecided, mpesa, code
