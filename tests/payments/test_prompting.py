@@ -880,9 +880,7 @@ def test_a_guarded_phone_leaves_the_old_prompt_open(seller, undecided, mpesa, ti
     assert refusal.value.details["retryAfter"] == 9
 
 
-def test_sending_again_asks_about_the_whole_sale_first(
-    seller, order, undecided, mpesa
-):
+def test_sending_again_asks_about_the_whole_sale_first(seller, order, undecided, mpesa):
     # The customer answered an earlier prompt after all: nothing is left to pay.
     earlier = undecided(900, amount=250, phone=OTHER_PHONE)
     last = undecided(200, amount=250, phone=PHONE)
