@@ -158,4 +158,4 @@ class Crashes:
             if is_ours and not any(part in path for part in NOT_PLACES):
                 return f"{path.rsplit('/', 1)[1][:-3]}.{frame.f_code.co_name}"
             frame = frame.f_back
-        return "somewhere"
+        return "the queue"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 # Tables in which every change of money leaves a row.
 MARKED = (PaymentEvent, Collection, Allocation, OrderEvent, StockMovement)
 FULL_EVERY = 1000
+HEALED = "lost callbacks healed"
+HEALED_S = (30, 90, 300)
 ZERO = Decimal(0)
 
 
@@ -204,20 +207,29 @@ class Books:
         wait for a source that does not need them.
         """
         ours = {
-            (shortcode, reference): (amount, checkout_id, payment_id)
-            for shortcode, reference, amount, checkout_id, payment_id in (
+            (shortcode, reference): facts
+            for shortcode, reference, *facts in (
                 Payment.objects.filter(method=Method.MPESA_STK)
                 .annotate(got=Sum("collections__amount"))
                 .values_list(
-                    "shortcode", "reference", "got", "checkout_request_id", "pk"
+                    "shortcode",
+                    "reference",
+                    "got",
+                    "checkout_request_id",
+                    "pk",
+                    "completed_at",
                 )
             )
         }
         unseen = 0
+        for name in [name for name in self.world.figures if HEALED in name]:
+            del self.world.figures[name]
         for prompt in self.world.bank.prompts:
             if prompt.entry is None:
                 continue
-            got, checkout_id, payment_id = ours[prompt.shortcode, prompt.reference]
+            got, checkout_id, payment_id, completed_at = ours[
+                prompt.shortcode, prompt.reference
+            ]
             if got is None and checkout_id is None and not prompt.is_heard:
                 unseen += 1
                 continue
@@ -226,7 +238,18 @@ class Books:
                 f"payment {payment_id}: M-Pesa has {prompt.entry.amount},"
                 f" we counted {got} (prompt {prompt.number})",
             )
+            if prompt.fate == "lost" and not prompt.is_told:
+                self._count_healing(completed_at - prompt.entry.at)
         self.world.figures["payments that wait for a statement"] = unseen
+
+    def _count_healing(self, took: timedelta) -> None:
+        """Note how soon a lost callback was made good, crashes and outages included."""
+        if within_s := next(
+            (limit for limit in HEALED_S if took <= timedelta(seconds=limit)), None
+        ):
+            self.world.count(f"{HEALED} within {within_s:>3} s")
+        else:
+            self.world.count(f"{HEALED} later")
 
     def _check_questions(self) -> None:
         chained = Payment.objects.filter(
