@@ -1,6 +1,7 @@
 """Bounded runs of chaos: that it holds, replays, and would notice."""
 
 import os
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -119,9 +120,9 @@ def test_a_failing_seed_prints_itself_and_touches_no_shop(tmp_path):
 
     assert ended.returncode == 1
     assert "--seed 3 --days 1 --off ask-first" in ended.stderr
-    assert "Seed 3 failed at step " in ended.stderr
+    step = int(re.search(r"Seed 3 failed at step (\d+):", ended.stderr)[1])
+    assert ended.stderr.count(" Mon 0") == min(step, 30)
     assert "acted without asking" in ended.stderr
-    assert ended.stderr.count(" Mon 0") == 30
     assert not shop.exists() or shop.stat().st_size == 0
 
 
