@@ -149,7 +149,7 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             try:
                 if loop.time() - checked_at >= settings.MEMBERSHIP_RECHECK_S:
                     checked_at = loop.time()
-                    await database_sync_to_async(self.require_membership)()
+                    await self._renew()
                 if self._must_look(loop.time() - looked_at):
                     looked_at = loop.time()
                     await self._tell_changes()
@@ -158,6 +158,20 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
                 return
             except Exception:
                 logger.exception("a socket could not look")
+
+    async def _renew(self) -> None:
+        """Ask again whether the person may listen, and join the group again.
+
+        An in-memory layer lets a member go after a day, or when one message waited
+        too long; what was missed meanwhile is told.
+        """
+        await database_sync_to_async(self.require_membership)()
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        self.forget_settled()
+        await self._tell_changes()
+
+    def forget_settled(self) -> None:
+        """Let go of what need not be remembered; nothing, for a single payment."""
 
     def require_membership(self) -> None:
         """Raise DomainError once the person may not listen any more."""
@@ -202,6 +216,8 @@ class PaymentSocket(PaymentsSocket):
 class ShopSocket(PaymentsSocket):
     """All that happens in one shop."""
 
+    decided_before: frozenset[str] | set[str] = frozenset()
+
     def find(self) -> str:
         """The shop's group, if it is a shop of this person."""
         given = parse_qs(self.scope["query_string"].decode("latin-1"))
@@ -219,6 +235,16 @@ class ShopSocket(PaymentsSocket):
             if state["undecided"] and key not in known
         ]
         return undecided + list(queries.payments_of(self.shop).filter(pk__in=told))
+
+    def forget_settled(self) -> None:
+        """Drop payments that were decided a round ago: a till is open for weeks.
+
+        Not at once, for a message that was overtaken may still come.
+        """
+        decided = {key for key, state in self.seen.items() if not state["undecided"]}
+        for key in decided & self.decided_before:
+            del self.seen[key]
+        self.decided_before = decided
 
     async def send_first(self, states: list[dict[str, Any]]) -> None:
         """All that is undecided."""

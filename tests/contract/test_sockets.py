@@ -14,7 +14,7 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 from django.utils import timezone
 
-from payments import questions, tickets
+from payments import consumers, questions, tickets
 from payments.models import Payment
 from payments.states import payment_state
 from shops.enums import Role
@@ -430,3 +430,48 @@ async def test_socket_does_not_look_where_the_layer_crosses(
         await calls_back(payment, callbacks.success(payment))
 
         assert await socket.is_silent()
+
+
+@pytest.mark.sqlite  # about the layer in this process, which counts its members
+async def test_socket_joins_its_group_again_each_round(
+    layer, bob, duka, payment, settings
+):
+    settings.SOCKET_LOOK_S = settings.MEMBERSHIP_RECHECK_S = 0.05
+    group = realtime.shop_group(duka.pk)
+    async with opened(SHOP, bob) as shop:
+        await shop.heard()
+        (member,) = layer.groups[group]
+        layer.groups.clear()
+
+        async with asyncio.timeout(LIMIT_S):
+            while group not in layer.groups:
+                await asyncio.sleep(0.02)
+
+        assert list(layer.groups[group]) == [member]
+
+
+async def test_socket_tells_what_it_missed_when_it_joins_again(
+    layer, bob, duka, payment, settings, monkeypatch
+):
+    settings.CHANNEL_LAYER_CROSSES_PROCESSES = True
+    settings.SOCKET_LOOK_S = settings.MEMBERSHIP_RECHECK_S = 0.05
+    monkeypatch.setattr(realtime, "publish", lambda *given: None)
+    async with opened(SHOP, bob) as shop:
+        await shop.heard()
+
+        await calls_back(payment, callbacks.failure(payment, 1032))
+
+        heard = await shop.heard()
+        assert heard == {"event": "payment.failed", "payment": await state_of(payment)}
+
+
+async def test_shop_socket_forgets_what_was_decided_a_round_ago():
+    socket = consumers.ShopSocket()
+    socket.seen = {"old": {"undecided": False}, "open": {"undecided": True}}
+
+    socket.forget_settled()
+    assert set(socket.seen) == {"old", "open"}
+    socket.seen["new"] = {"undecided": False}
+    socket.forget_settled()
+
+    assert set(socket.seen) == {"new", "open"}
