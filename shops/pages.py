@@ -28,7 +28,8 @@ def shop_page(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpRespon
 
     The view gets the Access as its second argument. A stranger is sent to sign in,
     a person of several shops to choose one. Forbidden and NotFound that the view
-    lets out become a 403 or 404 page in our own words.
+    lets out become a 403 or 404 page in our own words. What a page asks for itself
+    names that page's shop in X-Shop: another tab may have chosen another one since.
     """
 
     @functools.wraps(view)
@@ -37,9 +38,14 @@ def shop_page(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpRespon
     ) -> HttpResponse:
         if not request.user.is_authenticated:
             return go_to(request, _with_next(resolve_url("login"), request))
+        named = request.headers.get("X-Shop")
         try:
-            access = tenancy.access(request.user, request.session.get(SESSION_SHOP))
-        except (tenancy.ShopRequired, NotFound):
+            access = tenancy.access(
+                request.user, named or request.session.get(SESSION_SHOP)
+            )
+        except (tenancy.ShopRequired, NotFound) as error:
+            if named:
+                return refusal(request, error)
             request.session.pop(SESSION_SHOP, None)
             return go_to(request, _with_next(reverse("till:shops"), request))
         except tenancy.NotAMember as error:

@@ -11,6 +11,9 @@ export class Refused extends Error {
   }
 }
 
+// Another tab may have chosen another shop: every request names this page's own.
+const ofThisShop = () => ({ "X-Shop": document.body.dataset.shop });
+
 async function ask(url, options) {
   let response;
   try {
@@ -24,7 +27,7 @@ async function ask(url, options) {
 }
 
 export async function json(url, body) {
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: "application/json", ...ofThisShop() };
   const options = { headers };
   if (body !== undefined) {
     headers["Content-Type"] = "application/json";
@@ -43,9 +46,14 @@ export async function json(url, body) {
   return told;
 }
 
-// Returns the fragment as text, or null where there is nothing new.
+// Returns the fragment as text, or null where there is nothing new. Throws Refused
+// where it may not be seen any more.
 export async function fragment(url) {
-  const response = await ask(url, { headers: { "HX-Request": "true" } });
+  const headers = { "HX-Request": "true", ...ofThisShop() };
+  const response = await ask(url, { headers });
+  if (response.status === 403 || response.status === 404) {
+    throw new Refused(response.status, { message: word("refusedTitle"), remedy: word("refused") });
+  }
   if (response.status === 204 || response.status >= 400) return null;
   return response.text();
 }

@@ -173,9 +173,11 @@ export class Sheet extends EventTarget {
       const { url, seen } = root.dataset;
       const joint = url.includes("?") ? "&" : "?";
       const text = await server.fragment(`${url}${joint}seen=${seen}`);
+      if (this.trouble === "refused") this.dropTrouble();
       if (text !== null && this.root === root && !this.isBusy) this.take(root, text);
-    } catch {
-      // The link is down; the dot says so, and the next look tries again.
+    } catch (error) {
+      // Without a link the dot says so, and the next look tries again.
+      if (error.status && this.root === root && !this.trouble) this.tellTrouble("refused");
     } finally {
       this.isLooking = false;
     }
@@ -218,6 +220,12 @@ export class Sheet extends EventTarget {
   tellTrouble(kind) {
     this.dropTrouble();
     this.dispatchEvent(new CustomEvent("trouble", { detail: kind }));
+    const note = document.getElementById("link-trouble");
+    if (note) note.dataset.kind = kind;
+  }
+
+  get trouble() {
+    return document.getElementById("link-trouble")?.dataset.kind ?? "";
   }
 
   showTrouble(note) {
