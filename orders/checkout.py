@@ -30,6 +30,12 @@ class InvalidItems(InvalidRequest):
     message = "A sale needs at least one product, and at least one piece of each."
 
 
+class TooManyGoods(InvalidItems):
+    """More products, or more pieces of one, than a sale takes."""
+
+    said_as = "TOO_MANY_GOODS"
+
+
 class OutOfStock(DomainError):
     """Less is there than was asked for."""
 
@@ -146,7 +152,7 @@ def _quantities(items: Sequence[Item]) -> dict[str, int]:
     if not quantities:
         raise InvalidItems
     if len(quantities) > MOST_LINES or max(quantities.values()) > MOST_PIECES:
-        raise InvalidItems(
+        raise TooManyGoods(
             f"A sale takes at most {MOST_LINES} products"
             f" and {MOST_PIECES:,} pieces of each."
         )

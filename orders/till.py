@@ -164,11 +164,9 @@ def _cart(body: bytes) -> tuple[str, list[checkout.Item]]:
         ]
         order_id = str(data.get("orderId") or "")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise InvalidRequest(
-            _("This cart could not be read. Reload the page.")
-        ) from None
+        raise InvalidRequest("This cart could not be read. Reload the page.") from None
     if any(type(item.quantity) is not int for item in items):
-        raise InvalidRequest(_("A quantity is a whole number of pieces."))
+        raise InvalidRequest("A quantity is a whole number of pieces.")
     return order_id, items
 
 

@@ -11,7 +11,6 @@ from decimal import Decimal
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from orders import queries as orders
@@ -246,5 +245,5 @@ def _key(request: HttpRequest) -> str:
 def _shillings(text: str) -> int:
     digits = text.replace(",", "").replace(" ", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
-        raise InvalidRequest(_("Write the amount in whole shillings, like 500."))
+        raise InvalidRequest("Write the amount in whole shillings, like 500.")
     return int(digits)

@@ -1,7 +1,8 @@
 """What the domain refuses, in the language of the person who reads it.
 
 Errors carry English sentences, which the API shows as they are. Pages translate:
-a fixed sentence by itself, one with figures in it by what its code means.
+a fixed sentence by itself, one with figures in it by what its code means. They
+are raised in English: what is translated by then would not be known here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ FIXED = (
     gettext_noop("Your role does not allow this."),
     gettext_noop("This is not a Kenyan mobile number. Write it like 0712 345 678."),
     gettext_noop("The request could not be understood."),
+    gettext_noop("This cart could not be read. Reload the page."),
+    gettext_noop("A quantity is a whole number of pieces."),
+    gettext_noop("Write the amount in whole shillings, like 500."),
+    gettext_noop("Another product of your shop has this barcode."),
+    gettext_noop("Dates are written like 2026-01-31."),
+    gettext_noop("There is no such status."),
+    gettext_noop("Header and body name two different idempotency keys."),
     gettext_noop("You work in several shops: name one in the header X-Shop."),
     gettext_noop("You do not work in any shop yet. Ask the owner to add you."),
     gettext_noop("Only a cashier, manager or owner may do this."),
@@ -56,7 +64,7 @@ FIXED = (
 # What a sentence with figures in it comes to.
 BY_CODE = {
     "OUT_OF_STOCK": gettext_noop("There is not enough in stock for this sale."),
-    "INVALID_REQUEST": gettext_noop("This sale has too many goods. Split it."),
+    "TOO_MANY_GOODS": gettext_noop("This sale has too many goods. Split it."),
     "MPESA_003": gettext_noop("This is more than one M-Pesa payment may be. Split it."),
     "AMOUNT_EXCEEDS_BALANCE": gettext_noop("This is more than the sale still needs."),
     "MPESA_006": gettext_noop(
@@ -69,5 +77,5 @@ def sentence(error: DomainError) -> str:
     """Return what a refusal says, in the language of the page."""
     said = gettext(error.message)
     if said == error.message and (get_language() or "en") != "en":
-        return gettext(BY_CODE.get(error.code, error.message))
+        return gettext(BY_CODE.get(error.said_as or error.code, error.message))
     return said

@@ -9,10 +9,12 @@ class DomainError(Exception):
     """An anticipated refusal: a code for programs, a sentence for people.
 
     `message` can be shown to a cashier; ids belong in `details`. `http_status`
-    and `code` are those of the error table in the API contract.
+    and `code` are those of the error table in the API contract. `said_as` is what
+    the pages call a refusal whose code alone says too little.
     """
 
     code = "INVALID_REQUEST"
+    said_as = ""
     message = "This request cannot be carried out."
     http_status = 400
 

@@ -13,6 +13,7 @@ from django.utils.translation.template import templatize
 from payments.gateways import result_codes
 from shops.words import BY_CODE, sentence
 from smartduka.lib.errors import DomainError
+from tests.factories import OrderFactory
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +121,40 @@ def test_every_result_code_has_words_in_both_languages():
         ):
             assert text.endswith("."), code
         assert row.words.reason("en") != row.words.reason("sw"), code
+
+
+@pytest.mark.parametrize("method", ["mpesa", "cash"])
+def test_wrong_amount_is_told_in_swahili(bob, method):
+    order = OrderFactory(shop=bob.shop, total=250)
+    bob.client.post("/till/language", {"language": "sw", "next": "/till/"})
+
+    answer = bob.client.post(
+        f"/till/pay/{order.pk}/{method}", {"phone": "0712345678", "amount": "12.50"}
+    )
+
+    assert answer.status_code == 400
+    assert "Andika kiasi kwa shilingi kamili, kama 500." in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (5, "Kikapu hiki hakikusomeka. Fungua ukurasa upya."),
+        ([("1", 1.5)], "Idadi ni namba kamili ya vipande."),
+        ([("1", 10_001)], "Mauzo haya yana bidhaa nyingi mno. Yagawanye."),
+        ([(str(n), 1) for n in range(301)], "Mauzo haya yana bidhaa nyingi mno."),
+    ],
+    ids=["no cart", "half a piece", "too many pieces", "too many products"],
+)
+def test_cart_that_makes_no_sale_is_told_in_swahili(bob, items, told):
+    bob.client.post("/till/language", {"language": "sw", "next": "/till/"})
+    if isinstance(items, list):
+        items = [{"productId": key, "quantity": quantity} for key, quantity in items]
+
+    answer = bob.post("/till/sale", {"items": items})
+
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(told)
 
 
 def test_page_is_shown_in_the_chosen_language(bob):
