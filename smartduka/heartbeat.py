@@ -9,6 +9,7 @@ nothing else is going on.
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from datetime import datetime, timedelta
 
@@ -17,19 +18,44 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.signals import post_execute_in_worker
 
-from smartduka.lib import later
+from smartduka.lib import clock, later
 from smartduka.models import Heartbeat
 
 
 # The watchdog puts its cluster's name here; every process of the cluster inherits it.
 WORKER_VARIABLE = "SMARTDUKA_WORKER"
 BEAT_TASK = "smartduka.heartbeat.beat"
+# So long another cluster may take a beat before its watchdog asks anew, in beats.
+BEATS_ASTRAY = 4
+# Cast anew for each hop, or the same cluster would be first again and again.
+HOP_LEAST_S, HOP_MOST_S = 0.3, 0.5
 
 _noted_at = 0.0
+_dice = secrets.SystemRandom()
 
 
-def beat() -> None:
-    """Be the task that only proves that tasks are run."""
+def ask(name: str) -> None:
+    """Enqueue the task that only proves that this cluster runs tasks."""
+    until = clock.now() + _astray()
+    later.enqueue(BEAT_TASK, name, until.isoformat())
+
+
+def beat(name: str, until: str) -> None:
+    """Prove that tasks are run; in another's cluster, pass the beat on.
+
+    All clusters share one queue, and an idle one must not look dead because another
+    is quicker. `until` (ISO, aware) ends the beat of a cluster that is gone; one
+    further ahead than any beat is asked for was written before the clock stepped back.
+    """
+    left = datetime.fromisoformat(until) - clock.now()
+    is_astray = os.environ.get(WORKER_VARIABLE) != name
+    if is_astray and timedelta(0) < left <= _astray():
+        hop_s = _dice.uniform(HOP_LEAST_S, HOP_MOST_S)
+        later.enqueue_later(BEAT_TASK, name, until, seconds=hop_s)
+
+
+def _astray() -> timedelta:
+    return BEATS_ASTRAY * clock.seconds(settings.WORKER_BEAT_EVERY_S)
 
 
 def note_progress(**_: object) -> None:

@@ -23,7 +23,6 @@ from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
 from smartduka import heartbeat
-from smartduka.lib import later
 
 
 logger = logging.getLogger(__name__)
@@ -112,10 +111,11 @@ class Supervisor:
         # One beat at a time, unless it got lost: a queue that stands still must not
         # fill up with beats.
         is_waiting = self.asked_at is not None and (
-            beaten_at < self.asked_at and now - self.asked_at < 4 * every
+            beaten_at < self.asked_at
+            and now - self.asked_at < heartbeat.BEATS_ASTRAY * every
         )
         if not is_waiting and now - beaten_at >= every:
-            later.enqueue(heartbeat.BEAT_TASK)
+            heartbeat.ask(self.name)
             self.asked_at = now
 
     def replace(self, reason: str) -> None:

@@ -1,12 +1,14 @@
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
+from django_q.signing import SignedPackage
 
 from smartduka import heartbeat
+from smartduka.lib import clock
 from smartduka.models import Heartbeat
 
 
@@ -77,3 +79,43 @@ def test_nothing_is_noted_outside_a_watched_cluster(monkeypatch):
     heartbeat.note_progress()
 
     assert not Heartbeat.objects.exists()
+
+
+def run_next_in(name, monkeypatch):
+    """Let the cluster of this name take the one task there is, as its worker does."""
+    (row,) = OrmQ.objects.all()
+    row.delete()
+    task = SignedPackage.loads(row.payload)
+    assert task["func"] == heartbeat.BEAT_TASK
+    monkeypatch.setenv(heartbeat.WORKER_VARIABLE, name)
+    monkeypatch.setattr(heartbeat, "_noted_at", -1000.0)
+    heartbeat.beat(*task["args"])
+    heartbeat.note_progress()
+    return row
+
+
+def test_beat_wanders_until_its_own_cluster_has_it(monkeypatch):
+    heartbeat.ask("worker:idle")
+
+    for _ in range(3):
+        row = run_next_in("worker:quick", monkeypatch)
+        assert heartbeat.last_beat("worker:idle") is None
+    assert timedelta(0) < row.lock - timezone.now() < timedelta(seconds=0.6)
+    run_next_in("worker:idle", monkeypatch)
+
+    assert heartbeat.last_beat("worker:idle") is not None
+    assert not OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_beat_of_a_cluster_that_is_gone_ends(monkeypatch, step_s):
+    asked_at = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    monkeypatch.setattr(clock, "now", lambda: asked_at)
+    heartbeat.ask("worker:gone")
+    run_next_in("worker:quick", monkeypatch)
+    assert OrmQ.objects.count() == 1
+
+    monkeypatch.setattr(clock, "now", lambda: asked_at + timedelta(seconds=step_s))
+    run_next_in("worker:quick", monkeypatch)
+
+    assert not OrmQ.objects.exists()
