@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django_q.signals import post_execute_in_worker
 
@@ -92,14 +93,16 @@ def hand_out_if_due(path: str, *, every_s: float) -> bool:
     """Enqueue the task unless another worker did within the time; say whether.
 
     Claimed by a conditional update, so that any number of workers hand it out once.
-    The claim and the task commit together.
+    The claim and the task commit together. A claim further ahead than `every_s` was
+    written before the clock stepped back, and counts for nothing.
     """
-    now = timezone.now()
-    row = Heartbeat(name=f"every:{path}", beaten_at=now - timedelta(seconds=every_s))
+    now, every = timezone.now(), timedelta(seconds=every_s)
+    row = Heartbeat(name=f"every:{path}", beaten_at=now - every)
     with transaction.atomic():
         Heartbeat.objects.bulk_create([row], ignore_conflicts=True)
         claimed = Heartbeat.objects.filter(
-            name=row.name, beaten_at__lte=row.beaten_at
+            Q(beaten_at__lte=row.beaten_at) | Q(beaten_at__gt=now + every),
+            name=row.name,
         ).update(beaten_at=now)
         if claimed:
             later.enqueue(path)

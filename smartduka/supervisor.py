@@ -33,6 +33,10 @@ RESTART_PAUSES_S = (0, 1, 2, 5, 10, 30)
 LIVED_WELL_S = 60.0
 # Running tasks may finish: their time-out, and some time to put things away.
 STOP_GRACE_S = 10.0
+# After a longer gap between two looks, or such a step of the clock against the
+# monotonic one (a machine asleep, a time set), silence is counted from the start.
+PAUSE_S = 5.0
+STEP_S = 2.0
 
 
 class Supervisor:
@@ -41,8 +45,8 @@ class Supervisor:
     def __init__(self) -> None:
         self.name = f"worker:{socket.gethostname()}:{os.getpid()}"
         self.cluster: subprocess.Popen[bytes] | None = None
-        self.started_at = timezone.now()
-        self.asked_at: datetime | None = None
+        self.launched_s = time.monotonic()
+        self.start_counting()
         self.quick_deaths = 0
         self.is_stopping = False
 
@@ -74,8 +78,36 @@ class Supervisor:
             env=environment,
             start_new_session=True,
         )
-        self.started_at, self.asked_at = timezone.now(), None
+        self.launched_s = time.monotonic()
+        self.start_counting()
         logger.info("worker: cluster started as process %d", self.cluster.pid)
+
+    def start_counting(self) -> None:
+        """Count silence from now on: nothing before can be judged."""
+        self.started_at = timezone.now()
+        self.asked_at: datetime | None = None
+        self.looked_at, self.looked_s = self.started_at, time.monotonic()
+
+    def is_time_even(self) -> bool:
+        """Whether neither a sleep nor a step of the clock lies since the last call.
+
+        Else counting starts anew: the cluster slept too, or its beats bear the times
+        of another clock.
+        """
+        now, now_s = timezone.now(), time.monotonic()
+        passed_s = now_s - self.looked_s
+        step_s = (now - self.looked_at).total_seconds() - passed_s
+        self.looked_at, self.looked_s = now, now_s
+        if passed_s <= PAUSE_S and abs(step_s) <= STEP_S:
+            return True
+        logger.warning(
+            "worker: %.0f s without a look, the clock stepped by %.0f s;"
+            " silence is counted anew",
+            passed_s,
+            step_s,
+        )
+        self.start_counting()
+        return False
 
     def look(self) -> None:
         """Check once on the cluster, keep it beating, hand out what is due."""
@@ -85,36 +117,49 @@ class Supervisor:
         if status is not None:
             self.replace(f"it ended with status {status}")
             return
+        self.is_time_even()
         try:
             silence_s = self.silence_s()
             self.hand_out()
         except DatabaseError as error:
             # Without the database nothing can be judged, and nothing can run.
             logger.warning("worker: the database does not answer: %s", error)
-            self.started_at = timezone.now()
+            self.start_counting()
             return
-        if silence_s > settings.WORKER_STALL_S:
+        # Asked again, for the sleep may have fallen between.
+        if silence_s > settings.WORKER_STALL_S and self.is_time_even():
             self.replace(f"no task finished for {silence_s:.0f} s")
 
     def silence_s(self) -> float:
         """Return how long no task has been finished, counted from the start."""
+        alive_at = self.alive_at()
+        return (timezone.now() - alive_at).total_seconds()
+
+    def alive_at(self) -> datetime:
+        """Return the last sign of life, at least the start of counting.
+
+        A beat from the future is none: the clock stepped back since, and it would
+        hide a cluster that hangs.
+        """
         beaten_at = heartbeat.last_beat(self.name) or self.started_at
-        return (timezone.now() - max(beaten_at, self.started_at)).total_seconds()
+        if beaten_at > timezone.now():
+            return self.started_at
+        return max(beaten_at, self.started_at)
 
     def hand_out(self) -> None:
         """Enqueue the periodic tasks that are due, and a beat after silence."""
         for path, every_s in settings.PERIODIC_TASKS.items():
             heartbeat.hand_out_if_due(path, every_s=every_s)
         every = timedelta(seconds=settings.WORKER_BEAT_EVERY_S)
+        alive_at = self.alive_at()
         now = timezone.now()
-        beaten_at = heartbeat.last_beat(self.name) or self.started_at
         # One beat at a time, unless it got lost: a queue that stands still must not
         # fill up with beats.
         is_waiting = self.asked_at is not None and (
-            beaten_at < self.asked_at
+            alive_at < self.asked_at
             and now - self.asked_at < heartbeat.BEATS_ASTRAY * every
         )
-        if not is_waiting and now - beaten_at >= every:
+        if not is_waiting and now - alive_at >= every:
             heartbeat.ask(self.name)
             self.asked_at = now
 
@@ -122,7 +167,7 @@ class Supervisor:
         """End what is left of the cluster and start another; not while stopping."""
         if self.is_stopping:
             return
-        lived_s = (timezone.now() - self.started_at).total_seconds()
+        lived_s = time.monotonic() - self.launched_s
         self.quick_deaths = 0 if lived_s > LIVED_WELL_S else self.quick_deaths + 1
         pause_s = RESTART_PAUSES_S[
             min(max(self.quick_deaths - 1, 0), len(RESTART_PAUSES_S) - 1)

@@ -29,6 +29,14 @@ def test_periodic_task_is_due_again_after_its_time():
     assert heartbeat.hand_out_if_due("a.task", every_s=60) is True
 
 
+def test_periodic_task_is_due_when_the_clock_was_set_back():
+    heartbeat.hand_out_if_due("a.task", every_s=60)
+    Heartbeat.objects.update(beaten_at=timezone.now() + timedelta(seconds=90))
+
+    assert heartbeat.hand_out_if_due("a.task", every_s=60) is True
+    assert heartbeat.hand_out_if_due("a.task", every_s=60) is False
+
+
 @pytest.mark.django_db(transaction=True)
 def test_periodic_task_is_handed_out_once_by_many_workers():
     gate, answers = threading.Barrier(8), []
