@@ -39,9 +39,10 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
     order = orders.order_for(access.shop, order_id)
     method = request.GET.get("method")
     if method:
+        access.require_seller()
         return _answer(request, order, entry=_blank(access, order, method, request))
     wanted = request.GET.get("payment")
-    focus = queries.payment_for(access.shop, wanted) if wanted else None
+    focus = _payment_of(order, access, wanted) if wanted else None
     return _answer(request, order, focus=focus)
 
 
@@ -228,8 +229,16 @@ def _blank(access: Access, order: Order, method: str, request: HttpRequest) -> E
     phone_of = request.GET.get("phone_of")
     if not phone_of:
         return Entry(method=method)
-    payer = queries.payment_for(access.shop, phone_of).phone
+    payer = _payment_of(order, access, phone_of).phone
     return Entry(method=method, phone=phone.grouped(payer) if payer else "")
+
+
+def _payment_of(order: Order, access: Access, payment_id: object) -> Payment:
+    """A payment of this sale. Raises NotFound, also for one of another sale."""
+    payment = queries.payment_for(access.shop, payment_id)
+    if payment.order_id != order.pk:
+        raise NotFound(queries.UNKNOWN)
+    return payment
 
 
 def _again(entry: Entry, error: DomainError) -> Entry:

@@ -455,6 +455,42 @@ def test_auditor_moves_no_money(audrey, sale, mpesa, path):
     assert mpesa.pushes == []
 
 
+@pytest.mark.parametrize("method", ["mpesa", "cash", "cancel"])
+@pytest.mark.parametrize("role", ["auditor", "operator"])
+def test_who_may_not_sell_gets_no_form_and_no_phone(
+    audrey, operator, sale, role, method
+):
+    payment = PaymentFactory(order=sale, phone="254712345678")
+    person = {"auditor": audrey, "operator": operator}[role]
+    headers = PART | {"X-Shop": str(sale.shop_id)}
+
+    form = person.client.get(
+        f"/till/pay/{sale.pk}",
+        {"method": method, "phone_of": str(payment.pk)},
+        headers=headers,
+    )
+    sheet = person.client.get(f"/till/pay/{sale.pk}", headers=headers)
+
+    assert form.status_code == 403
+    assert "0712 345 678" not in text(form)
+    assert sheet.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"method": "mpesa", "phone_of": ""}, {"payment": ""}],
+    ids=["form", "sheet"],
+)
+def test_payment_of_another_sale_is_not_of_this_one(bob, sale, query):
+    other = PaymentFactory(order=OrderFactory(shop=bob.shop), phone="254712345678")
+    asked = {name: value or str(other.pk) for name, value in query.items()}
+
+    response = show(bob, sale, **asked)
+
+    assert response.status_code == 404
+    assert "0712" not in text(response)
+
+
 @pytest.mark.parametrize("path", [path for verb, path in OTHERS if verb == "post"])
 def test_money_moves_by_post_only(bob, sale, path):
     payment = PaymentFactory(order=sale)
