@@ -27,6 +27,8 @@ from smartduka import heartbeat
 
 logger = logging.getLogger(__name__)
 
+# The watchdog's process id, for the cluster that must not outlive it.
+PARENT_VARIABLE = "SMARTDUKA_SUPERVISOR"
 LOOK_EVERY_S = 0.5
 # A cluster that dies at once (a broken deployment) is not started in a tight loop.
 RESTART_PAUSES_S = (0, 1, 2, 5, 10, 30)
@@ -70,7 +72,10 @@ class Supervisor:
 
     def start(self) -> None:
         manage = Path(settings.BASE_DIR) / "manage.py"
-        environment = os.environ | {heartbeat.WORKER_VARIABLE: self.name}
+        environment = os.environ | {
+            heartbeat.WORKER_VARIABLE: self.name,
+            PARENT_VARIABLE: str(os.getpid()),
+        }
         # A session of its own: the group can be killed whole, and Ctrl-C reaches the
         # cluster through us only.
         self.cluster = subprocess.Popen(  # noqa: S603 -- our own interpreter and file
@@ -201,11 +206,15 @@ class Supervisor:
 
 
 def end_with_parent() -> None:
-    """End this process, in order, when its supervisor is gone.
+    """End this process, in order, when its supervisor is gone; then the whole group.
 
-    Runs for ever, in a thread: an orphaned cluster would work on unwatched.
+    Runs for ever, in a thread: an orphaned cluster would work on unwatched. Running
+    tasks may finish, as when it is stopped; one that hangs ends all the same.
     """
-    parent = os.getppid()
+    # Told, not asked for: the supervisor may be gone before we come here.
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(settings.TASK_TIMEOUT_S + STOP_GRACE_S)
+    os.killpg(0, signal.SIGKILL)

@@ -1,5 +1,7 @@
 """The watchdog's judgement, without a process: time passes by hand."""
 
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,3 +105,40 @@ def test_beats_are_asked_for_after_the_clock_was_set_back(watchdog, time):
     look_for(watchdog, time, settings.WORKER_BEAT_EVERY_S + 1)
 
     assert OrmQ.objects.count() == 1
+
+
+def test_cluster_whose_watchdog_died_early_ends_with_its_group(monkeypatch):
+    done = []
+
+    def sleep(seconds):
+        assert len(done) < 4, "it waits for ever"
+        done.append(("sleep", seconds))
+
+    monkeypatch.setattr(supervisor.time, "sleep", sleep)
+    monkeypatch.setattr(os, "kill", lambda *call: done.append(call))
+    monkeypatch.setattr(os, "killpg", lambda *call: done.append(call))
+    # It was gone before the cluster looked: the parent is somebody else by now.
+    monkeypatch.setenv("SMARTDUKA_SUPERVISOR", str(os.getpid()))
+
+    supervisor.end_with_parent()
+
+    assert done == [
+        (os.getpid(), signal.SIGTERM),
+        ("sleep", settings.TASK_TIMEOUT_S + supervisor.STOP_GRACE_S),
+        (0, signal.SIGKILL),
+    ]
+
+
+def test_cluster_is_told_who_watches_it(time, monkeypatch):
+    told = {}
+    monkeypatch.setattr(
+        supervisor.subprocess,
+        "Popen",
+        lambda _, env, **__: told.update(env) or Cluster(),
+    )
+
+    one = supervisor.Supervisor()
+    one.start()
+
+    assert told["SMARTDUKA_SUPERVISOR"] == str(os.getpid())
+    assert told[heartbeat.WORKER_VARIABLE] == one.name
