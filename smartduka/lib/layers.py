@@ -123,10 +123,11 @@ class PostgresChannelLayer(LocalChannelLayer):
 
     async def listen(self, listening: asyncio.Event) -> None:
         """Deliver what is notified to the groups of this process, for ever."""
-        dsn = self.conninfo()
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+                connection = await psycopg.AsyncConnection.connect(
+                    self.conninfo(), autocommit=True
+                )
                 # Not its own context manager: that one rolls back first, and a
                 # second cancellation meanwhile would leave the connection open.
                 try:
@@ -140,6 +141,8 @@ class PostgresChannelLayer(LocalChannelLayer):
                     await connection.close()
             except psycopg.OperationalError as error:
                 logger.warning("the listener for screens was cut off: %s", error)
+            except Exception:  # whatever it is, the screens must go on hearing
+                logger.exception("the listener for screens broke; it begins anew")
             await asyncio.sleep(RECONNECT_S)
 
     async def deliver(self, payload: str) -> None:

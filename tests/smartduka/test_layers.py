@@ -6,7 +6,9 @@ from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import connection, transaction
+from psycopg import Notify
 
+from smartduka.lib import layers
 from smartduka.lib.layers import LocalChannelLayer, PostgresChannelLayer
 
 
@@ -202,6 +204,47 @@ async def test_listener_that_was_cut_off_comes_back_and_tells_to_look(notify):
     await worker.group_send("shop.1", {"type": "x"})
 
     assert await heard(web, channel) == {"type": "x"}
+
+
+class Wire:
+    """A connection of the listener that says what a test puts in."""
+
+    def __init__(self, payloads):
+        self.payloads = payloads
+
+    async def execute(self, sql):
+        assert sql == "LISTEN smartduka_channels"
+
+    async def notifies(self):
+        while True:
+            payload = await self.payloads.get()
+            yield Notify("smartduka_channels", payload, 1)
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.asyncio
+async def test_listener_outlives_what_it_cannot_read_and_tells_to_look(
+    notify, monkeypatch, caplog
+):
+    payloads = asyncio.Queue()
+
+    async def connect(conninfo, *, autocommit):
+        return Wire(payloads)
+
+    monkeypatch.setattr(layers.psycopg.AsyncConnection, "connect", connect)
+    monkeypatch.setattr(layers, "RECONNECT_S", 0)
+    layer = notify()
+    monkeypatch.setattr(layer, "conninfo", lambda: "")
+    channel = await socket_in(layer, "shop.1")
+
+    payloads.put_nowait("this is no JSON")
+    assert await heard(layer, channel) == {"type": "payment.look"}
+    payloads.put_nowait('["shop.1", {"type": "x"}]')
+
+    assert await heard(layer, channel) == {"type": "x"}
+    assert "begins anew" in caplog.text
 
 
 @pytest.mark.postgres
