@@ -36,14 +36,14 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
     `method` asks for a form instead. `seen` is the fingerprint of the sheet that
     the browser has: nothing is sent when it would be the same again.
     """
-    order = orders.order_for(access.shop, order_id)
     method = request.GET.get("method")
     if method:
         access.require_seller()
-        return _answer(request, order, entry=_blank(access, order, method, request))
+        order = orders.order_for(access.shop, order_id)
+        entry = _blank(access, order, method, request)
+        return _answer(request, access, order_id, entry=entry)
     wanted = request.GET.get("payment")
-    focus = _payment_of(order, access, wanted) if wanted else None
-    return _answer(request, order, focus=focus)
+    return _answer(request, access, order_id, focus_id=wanted or None)
 
 
 @require_POST
@@ -67,9 +67,10 @@ def mpesa(request: HttpRequest, access: Access, order_id: object) -> HttpRespons
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        order = orders.order_for(access.shop, order_id)
-        return _answer(request, order, entry=_again(entry, error), error=error)
-    return _answer(request, prompted.payment.order, focus=prompted.payment)
+        return _answer(
+            request, access, order_id, entry=_again(entry, error), error=error
+        )
+    return _answer_of(request, access, prompted.payment)
 
 
 @require_POST
@@ -91,9 +92,10 @@ def take_cash(request: HttpRequest, access: Access, order_id: object) -> HttpRes
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        order = orders.order_for(access.shop, order_id)
-        return _answer(request, order, entry=_again(entry, error), error=error)
-    return _answer(request, taken.order, focus=taken.payment)
+        return _answer(
+            request, access, order_id, entry=_again(entry, error), error=error
+        )
+    return _answer_of(request, access, taken.payment)
 
 
 @require_POST
@@ -106,8 +108,8 @@ def retry(request: HttpRequest, access: Access, payment_id: object) -> HttpRespo
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        return _answer(request, payment.order, focus=payment, error=error)
-    return _answer(request, prompted.payment.order, focus=prompted.payment)
+        return _answer_of(request, access, payment, error)
+    return _answer_of(request, access, prompted.payment)
 
 
 @require_POST
@@ -124,8 +126,8 @@ def resend(request: HttpRequest, access: Access, payment_id: object) -> HttpResp
         raise
     except DomainError as error:
         payment = queries.payment_for(access.shop, payment_id)
-        return _answer(request, payment.order, focus=payment, error=error)
-    return _answer(request, prompted.payment.order, focus=prompted.payment)
+        return _answer_of(request, access, payment, error)
+    return _answer_of(request, access, prompted.payment)
 
 
 @require_POST
@@ -133,7 +135,7 @@ def resend(request: HttpRequest, access: Access, payment_id: object) -> HttpResp
 def stop(request: HttpRequest, access: Access, payment_id: object) -> HttpResponse:
     """Stop waiting for a prompt."""
     payment = prompting.stop_waiting(access=access, payment_id=payment_id)
-    return _answer(request, payment.order, focus=payment)
+    return _answer_of(request, access, payment)
 
 
 @require_POST
@@ -141,13 +143,13 @@ def stop(request: HttpRequest, access: Access, payment_id: object) -> HttpRespon
 def cancel(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Cancel a sale on which no money lies."""
     try:
-        order = ordering.cancel_order(access=access, order_id=order_id)
+        ordering.cancel_order(access=access, order_id=order_id)
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        order = orders.order_for(access.shop, order_id)
-        return _answer(request, order, entry=Entry(method="cancel"), error=error)
-    return _answer(request, order)
+        entry = Entry(method="cancel")
+        return _answer(request, access, order_id, entry=entry, error=error)
+    return _answer(request, access, order_id)
 
 
 @require_GET
@@ -189,17 +191,38 @@ def receipt(request: HttpRequest, access: Access, order_id: object) -> HttpRespo
     return render(request, "payments/receipt.html", context)
 
 
+def _answer_of(
+    request: HttpRequest,
+    access: Access,
+    payment: Payment,
+    error: DomainError | None = None,
+) -> HttpResponse:
+    return _answer(request, access, payment.order_id, focus_id=payment.pk, error=error)
+
+
 def _answer(
     request: HttpRequest,
-    order: Order,
+    access: Access,
+    order_id: object,
     *,
-    focus: Payment | None = None,
+    focus_id: object = None,
     entry: Entry | None = None,
     error: DomainError | None = None,
 ) -> HttpResponse:
+    """The sheet as the rows are now: what a view read before its call may be old.
+
+    Raises NotFound for a sale or a payment that is not there, and for a payment of
+    another sale.
+    """
+    order = orders.order_for(access.shop, order_id)
     payments = sorted(
         queries.payments_of_order(order), key=lambda p: p.created_at, reverse=True
     )
+    if payments:
+        order = payments[0].order  # of one moment with the payments
+    focus = next((p for p in payments if str(p.pk) == str(focus_id)), None)
+    if focus_id is not None and focus is None:
+        raise NotFound(queries.UNKNOWN)
     if focus is None and entry is None and payments:
         focus = payments[0]
     sheet = sheet_for(

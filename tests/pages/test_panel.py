@@ -7,9 +7,12 @@ from decimal import Decimal
 import pytest
 
 from orders.enums import OrderStatus
+from orders.models import Order
+from payments import prompting
 from payments.enums import FailureReason, Method, PaymentStatus
 from payments.gateways.base import Answered, QueryAnswer
 from payments.models import Payment
+from payments.refusals import NotRetryable
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory
 
@@ -278,6 +281,34 @@ def test_retry_of_what_cannot_be_retried_is_told(bob, sale, state_of):
 
     assert response.status_code == 409
     assert "This payment cannot be tried again" in text(response)
+
+
+def test_retry_shows_the_money_that_came_meanwhile(
+    bob, sale, mpesa, state_of, monkeypatch
+):
+    payment = PaymentFactory(
+        order=sale,
+        status=PaymentStatus.FAILED,
+        failure_reason=FailureReason.WRONG_PIN,
+        decided_at=clock.now(),
+    )
+
+    def come_meanwhile(*, access, payment_id):
+        Payment.objects.update(
+            status=PaymentStatus.COMPLETED,
+            failure_reason="",
+            receipt="UKL7RT61SV",
+            completed_at=clock.now(),
+        )
+        Order.objects.update(status=OrderStatus.PAID, paid=250, paid_at=clock.now())
+        raise NotRetryable
+
+    monkeypatch.setattr(prompting, "retry", come_meanwhile)
+
+    response = bob.client.post(f"/till/pay/payment/{payment.pk}/retry", headers=PART)
+
+    assert (response.status_code, state_of(response)) == (409, "paid")
+    assert "UKL7RT61SV" in text(response)
 
 
 def test_resend_before_its_time_is_told_with_a_clock(bob, sale, mpesa, state_of):
