@@ -25,6 +25,7 @@ TONES = {
     OrderStatus.REFUNDED: cells.QUIET,
 }
 HIGHEST_NUMBER = 2**31 - 1
+LONGEST_NUMBER = len(str(HIGHEST_NUMBER))
 
 
 class OrderFilter(QuestionFilter):
@@ -113,7 +114,9 @@ class OrderAdmin(BookAdmin):
         text = search_term.strip().removeprefix("#")
         if not text:
             return queryset, False
-        if text.isascii() and text.isdigit() and int(text) <= HIGHEST_NUMBER:
+        # The length first: Python refuses to read a number of thousands of digits.
+        is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+        if is_number and int(text) <= HIGHEST_NUMBER:
             return queryset.filter(number=int(text)), False
         return queryset.none(), False
 

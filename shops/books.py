@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.filters import SimpleListFilter
+from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -152,7 +153,14 @@ class BookAdmin(ModelAdmin):
     view_on_site = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows of the person's shops; all of them for the operator."""
+        """Return the rows of the person's shops; all of them for the operator.
+
+        Raises SuspiciousOperation (400) for a NUL in the query: whichever filter it
+        reached, PostgreSQL would break on it.
+        """
+        sent = (value for _, values in request.GET.lists() for value in values)
+        if any("\0" in value for value in sent):
+            raise SuspiciousOperation("a NUL in the query")
         rows = super().get_queryset(request)
         reach = reach_of(request)
         if reach.is_operator:
