@@ -169,3 +169,20 @@ def test_role_counts_in_each_shop_by_itself(mary, charlie, theirs, listed):
     assert mary.get(f"{product}change/").status_code == 200
     assert mary.client.post(f"{product}change/", {"name": "x"}).status_code == 403
     assert mary.get(f"{product}stock/").status_code == 403
+
+
+@pytest.mark.parametrize("is_staff", [True, False])
+@pytest.mark.parametrize("name", ["alice", "mary"])
+def test_till_leads_to_the_books_exactly_when_they_open(people, name, is_staff):
+    person = people[name]
+    person.user.is_staff = is_staff
+    person.user.save()
+
+    page = person.get("/till/").content.decode()
+
+    assert ('href="/admin/"' in page) is is_staff
+    assert (person.get("/admin/").status_code == 200) is is_staff
+
+
+def test_till_of_a_cashier_does_not_lead_to_the_books(bob):
+    assert 'href="/admin/"' not in bob.get("/till/").content.decode()
