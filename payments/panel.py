@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -18,6 +18,7 @@ from orders.models import Order
 from payments import cash, ordering, prompting, queries
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
+from payments.refusals import AlreadySent, IdempotencyMismatch
 from payments.sheets import Entry, Sheet, change_of, sheet_for
 from shops.pages import shop_page
 from shops.tenancy import Access
@@ -33,13 +34,17 @@ TOLD_ELSEWHERE = (Forbidden, NotFound)  # by the page's own door
 def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """The sheet of a sale: of the payment that is asked for, or the newest.
 
-    `method` asks for a form instead. `seen` is the fingerprint of the sheet that
-    the browser has: nothing is sent when it would be the same again.
+    `method` asks for a form instead; with the `key` of a form whose answer was lost
+    it is the sheet of the payment that the form made all the same. `seen` is the
+    fingerprint of the sheet that the browser has: nothing is sent when it would be
+    the same again.
     """
     method = request.GET.get("method")
     if method:
         access.require_seller()
         order = orders.order_for(access.shop, order_id)
+        if made := queries.payment_of_form(order, _own_key(request.GET)):
+            return _answer_of(request, access, made)
         entry = _blank(access, order, method, request)
         return _answer(request, access, order_id, entry=entry)
     wanted = request.GET.get("payment")
@@ -53,7 +58,7 @@ def mpesa(request: HttpRequest, access: Access, order_id: object) -> HttpRespons
     entry = Entry(
         phone=request.POST.get("phone", "")[:40],
         amount=request.POST.get("amount", "")[:20],
-        key=_key(request),
+        key=_own_key(request.POST),
     )
     try:
         prompted = prompting.request(
@@ -66,6 +71,8 @@ def mpesa(request: HttpRequest, access: Access, order_id: object) -> HttpRespons
         )
     except TOLD_ELSEWHERE:
         raise
+    except IdempotencyMismatch as error:
+        return _already(request, access, order_id, entry, error)
     except DomainError as error:
         return _answer(
             request, access, order_id, entry=_again(entry, error), error=error
@@ -80,7 +87,7 @@ def take_cash(request: HttpRequest, access: Access, order_id: object) -> HttpRes
     entry = Entry(
         method=Method.CASH,
         amount=request.POST.get("amount", "")[:20],
-        key=_key(request),
+        key=_own_key(request.POST),
     )
     try:
         taken = cash.take(
@@ -91,6 +98,8 @@ def take_cash(request: HttpRequest, access: Access, order_id: object) -> HttpRes
         )
     except TOLD_ELSEWHERE:
         raise
+    except IdempotencyMismatch as error:
+        return _already(request, access, order_id, entry, error)
     except DomainError as error:
         return _answer(
             request, access, order_id, entry=_again(entry, error), error=error
@@ -264,13 +273,31 @@ def _payment_of(order: Order, access: Access, payment_id: object) -> Payment:
     return payment
 
 
+def _already(
+    request: HttpRequest,
+    access: Access,
+    order_id: object,
+    entry: Entry,
+    error: IdempotencyMismatch,
+) -> HttpResponse:
+    """Show what a form made whose answer was lost and which was changed since."""
+    order = orders.order_for(access.shop, order_id)
+    made = queries.payment_of_form(order, entry.key)
+    if made is None:
+        # The key is of another sale: what was typed goes on under a new one.
+        fresh = Entry(entry.method, entry.phone, entry.amount, error=error)
+        return _answer(request, access, order_id, entry=fresh, error=error)
+    told = AlreadySent(details={"amount": made.tendered or made.amount, "of": made})
+    return _answer_of(request, access, made, told)
+
+
 def _again(entry: Entry, error: DomainError) -> Entry:
     return Entry(entry.method, entry.phone, entry.amount, entry.key, error)
 
 
-def _key(request: HttpRequest) -> str:
+def _own_key(typed: QueryDict) -> str:
     """The form's own key; anything that no form of ours made counts as none."""
-    key = request.POST.get("key", "")
+    key = typed.get("key", "")
     return key if len(key) == 36 and key.replace("-", "").isalnum() else ""
 
 

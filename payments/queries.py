@@ -46,6 +46,13 @@ def mpesa_payment_for(shop: Shop, payment_id: object) -> Payment:
     return payment
 
 
+def payment_of_form(order: Order, key: str) -> Payment | None:
+    """The payment of this sale that a form with this key made, if it made one."""
+    if not key:
+        return None
+    return Payment.objects.filter(order=order, idempotency_key=key).first()
+
+
 def undecided_of(shop: Shop) -> QuerySet[Payment]:
     """The shop's payments without a final answer, newest first."""
     return payments_of(shop).filter(decided_at__isnull=True)

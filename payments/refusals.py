@@ -40,6 +40,13 @@ class IdempotencyMismatch(DomainError):
     http_status = 422
 
 
+class AlreadySent(IdempotencyMismatch):
+    """The form already made a payment; its answer was lost, and then it was changed."""
+
+    said_as = "ALREADY_SENT"
+    message = "This was already sent. Look at it before you send another."
+
+
 class InFlight(DomainError):
     """The same request is being carried out right now."""
 

@@ -51,6 +51,7 @@ FIXED = (
     gettext_noop("The amount must be at least KES 1."),
     gettext_noop("This is more cash than a till can take."),
     gettext_noop("This key was used for another payment already."),
+    gettext_noop("This was already sent. Look at it before you send another."),
     gettext_noop("The same payment is being sent right now. Look again in a moment."),
     gettext_noop("Too many prompts in a short time. Wait a moment, or take cash."),
     gettext_noop("This payment cannot be tried again. Start a new one."),

@@ -1,5 +1,6 @@
 """The payment sheet: what each press does, and what each refusal says."""
 
+import re
 import uuid
 from datetime import timedelta
 from decimal import Decimal
@@ -182,6 +183,63 @@ def test_change_is_told_and_still_there_after_a_reload(bob, sale, state_of):
     assert state_of(first) == state_of(again) == "paid"
     assert "<b>KES 750</b>" in text(first)
     assert "<b>KES 750</b>" in text(again)
+
+
+def test_changed_form_of_a_lost_answer_shows_what_it_sent(bob, sale, mpesa, state_of):
+    key = str(uuid.uuid4())
+    send(bob, sale, key=key, amount="100")
+
+    changed = send(bob, sale, key=key, phone="0722000111", amount="150")
+
+    assert (changed.status_code, state_of(changed)) == (409, "waiting")
+    assert "This was already sent." in text(changed)
+    assert "KES 100 · 0712 ••• 678" in text(changed)
+    assert key not in text(changed)
+    assert len(mpesa.pushes) == 1
+
+
+@pytest.mark.parametrize(("given", "state"), [("200", "part"), ("400", "paid")])
+def test_changed_cash_of_a_lost_answer_shows_what_was_taken(
+    bob, state_of, given, state
+):
+    order = OrderFactory(shop=bob.shop, total=400)
+    key = str(uuid.uuid4())
+    give(bob, order, given, key)
+
+    changed = give(bob, order, "300", key)
+
+    assert (changed.status_code, state_of(changed)) == (409, state)
+    assert "This was already sent." in text(changed)
+    assert f"KES {given} · Cash" in text(changed)
+    assert Payment.objects.count() == 1
+
+
+def test_cash_form_whose_answer_was_lost_becomes_the_part_that_it_took(bob, state_of):
+    order = OrderFactory(shop=bob.shop, total=400)
+    form = show(bob, order, method="cash")
+    url = re.search(r'data-url="([^"]+)"', text(form))[1].replace("&amp;", "&")
+    seen = re.search(r'data-seen="(\w+)"', text(form))[1]
+    key = re.search(r'name="key" value="([^"]+)"', text(form))[1]
+
+    before = bob.client.get(f"{url}&seen={seen}", headers=PART)
+    give(bob, order, "200", key)
+    after = bob.client.get(f"{url}&seen={seen}", headers=PART)
+
+    assert before.status_code == 204
+    assert state_of(after) == "part"
+
+
+def test_key_of_another_sale_is_replaced_and_nothing_typed_is_lost(
+    bob, sale, mpesa, state_of
+):
+    key = str(uuid.uuid4())
+    send(bob, OrderFactory(shop=bob.shop, total=100), key=key)
+
+    response = send(bob, sale, key=key, phone="0722000111")
+
+    assert state_of(response) == "mpesa"
+    assert "0722000111" in text(response)
+    assert key not in text(response)
 
 
 def test_less_than_the_balance_is_a_part_and_says_the_rest(bob, sale, state_of):
