@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.conf import settings
 from django.db import connection
 from django.test.utils import override_settings
 
@@ -27,6 +27,27 @@ from smartduka.lib import realtime
 # A Monday, eight in the morning in Nairobi.
 START = datetime(2026, 1, 5, 5, 0, tzinfo=UTC)
 OPEN_S = 12 * 3600
+# Whatever this installation is set to, a seed means the same.
+INSTALLATION: dict[str, Any] = {
+    "MPESA_ENV": "simulator",
+    "MPESA_TYPE": "paybill",
+    "MPESA_SHORTCODE": "600100",
+    "MPESA_PARTY_B": "600100",
+    "MPESA_CONSUMER_KEY": "chaos-key",
+    "MPESA_CONSUMER_SECRET": "chaos-secret",
+    "MPESA_PASSKEY": "chaos-passkey",
+    "MPESA_CALLBACK_IP_MODE": "enforce",
+    "MPESA_CALLBACK_IPS": ("196.201.214.200",),
+    "STK_RATE_PER_SHOP": "10/m",
+    # Counters on the same database and clock as the rest, also where Redis has them.
+    "CACHES": {
+        "default": {
+            "BACKEND": "smartduka.lib.counters.CounterCache",
+            "LOCATION": "smartduka_counter",
+        },
+        "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    },
+}
 DAY = timedelta(days=1)
 
 
@@ -107,7 +128,7 @@ def _alone(world: World, seed: int, off: str | None) -> Iterator[None]:
         stack.enter_context(_quiet())
         if off is not None:
             stack.enter_context(SAFEGUARDS[off]())
-        stack.enter_context(override_settings(CACHES=COUNTERS, MPESA_ENV=ENVIRONMENT))
+        stack.enter_context(override_settings(**INSTALLATION))
         stack.enter_context(clock.turned(world.clock))
         stack.enter_context(dice.determined(seed))
         stack.enter_context(gateways.using(world.line))
@@ -117,17 +138,6 @@ def _alone(world: World, seed: int, off: str | None) -> Iterator[None]:
             yield
         finally:
             world.crashes.restart()
-
-
-# Counters on the same database and clock as the rest, also where Redis has them.
-COUNTERS = {
-    "default": {
-        "BACKEND": "smartduka.lib.counters.CounterCache",
-        "LOCATION": "smartduka_counter",
-    },
-    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-}
-ENVIRONMENT = "simulator"
 
 
 @contextmanager
@@ -148,8 +158,3 @@ def figures_of(results: list[Result]) -> Counter[str]:
         total.update(result.figures)
         total["events"] += result.events
     return total
-
-
-def is_simulated() -> bool:
-    """Whether this installation is one where a drill may run."""
-    return bool(settings.MPESA_ENV != "production")

@@ -156,6 +156,12 @@ def test_no_chaos_in_production(settings):
         call_command("chaos", stdout=StringIO())
 
 
+@pytest.mark.sqlite
+def test_locks_cannot_be_missed_with_one_writer():
+    with pytest.raises(CommandError, match="PostgreSQL"):
+        call_command("chaos", off="lock", stdout=StringIO())
+
+
 def test_a_crash_is_no_exception():
     # Or the domain could catch it and go on.
     assert not issubclass(Crash, Exception)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from payments.chaos import database, run
 from payments.chaos.network import Rates
@@ -41,8 +43,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the seeds one after the other; stop at the first that fails."""
-        if not run.is_simulated():
+        if settings.MPESA_ENV == "production":
             raise CommandError("Chaos has no place in production.")
+        if options["off"] == "lock" and connection.vendor == "sqlite":
+            raise CommandError(
+                "SQLite has one writer at a time, so nothing happens without row"
+                " locks there: try it on PostgreSQL."
+            )
         rates = Rates(**{name: options[name] for name in RATES})
         results: list[Result] = []
         began = time.monotonic()
