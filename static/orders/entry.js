@@ -25,7 +25,6 @@ function shillings(text) {
 export function bindCash(form) {
   const input = form.querySelector("#given");
   const change = form.querySelector("#change");
-  const notes = [...form.querySelectorAll("[data-note]")];
   const look = () => {
     const balance = Number(form.dataset.balance);
     const given = shillings(input.value);
@@ -38,17 +37,18 @@ export function bindCash(form) {
           ? word("whole")
           : "–"
         : kes(Math.abs(given - balance) * 100);
-    for (const note of notes) {
+    for (const note of form.querySelectorAll("[data-note]")) {
       note.setAttribute("aria-pressed", String(Number(note.dataset.note) === given));
     }
   };
-  for (const note of notes) {
-    note.addEventListener("click", () => {
-      input.value = note.dataset.note;
-      look();
-      form.querySelector("button[type=submit]").focus();
-    });
-  }
+  // The quick sums are changed with the balance, so the form listens for them.
+  form.addEventListener("click", (event) => {
+    const note = event.target.closest("[data-note]");
+    if (!note) return;
+    input.value = note.dataset.note;
+    look();
+    form.querySelector("button[type=submit]").focus();
+  });
   input.addEventListener("input", look);
   look();
 }

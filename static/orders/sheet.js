@@ -7,6 +7,8 @@ import { bindCash, bindPhone } from "./entry.js";
 const GREEN_AT_LEAST_MS = 1500;
 const ASK_AGAIN_MS = 5000;
 const SOONEST_MS = 2000;
+// What a form tells beside what is typed into it.
+const FACTS_OF_FORM = ["#to-pay", "#undecided", ".paid-so-far", ".notes"];
 
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 const clockText = (seconds) =>
@@ -207,14 +209,19 @@ export class Sheet extends EventTarget {
   // A form that somebody types into keeps what is typed; only the facts change.
   refreshForm(root, next) {
     root.dataset.seen = next.dataset.seen;
-    root.querySelector("#to-pay").textContent = next.querySelector("#to-pay").textContent;
-    const facts = root.querySelector(".paid-so-far");
-    const newFacts = next.querySelector(".paid-so-far");
-    if (facts && newFacts) facts.replaceWith(newFacts);
-    else if (facts) facts.remove();
-    else if (newFacts) root.querySelector("form").before(newFacts);
+    for (const fact of FACTS_OF_FORM) {
+      const [old, fresh] = [root.querySelector(fact), next.querySelector(fact)];
+      if (old && fresh) old.replaceWith(fresh);
+      else if (old) old.remove();
+      else if (fresh) root.querySelector("form").before(fresh);
+    }
+    for (const field of ["#given", "#part"]) {
+      const fresh = next.querySelector(field);
+      if (fresh) root.querySelector(field).placeholder = fresh.placeholder;
+    }
     const balance = next.querySelector("[data-balance]")?.dataset.balance;
     if (balance) root.querySelector("[data-balance]").dataset.balance = balance;
+    root.querySelector("#given")?.dispatchEvent(new Event("input"));
   }
 
   tellTrouble(kind) {

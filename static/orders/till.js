@@ -32,7 +32,17 @@ function touch() {
   $("trouble").hidden = true;
 }
 
+// What is changed while the server makes a sale of the cart would be lost with its
+// answer, which says what is sold.
+function isWaiting() {
+  if (!isSaving) return false;
+  tell(word("saving"));
+  tone.bad();
+  return true;
+}
+
 function isLocked() {
+  if (isWaiting()) return true;
   if (!viewing && !cart.isFrozen) return false;
   tell(word("locked"));
   return true;
@@ -50,6 +60,10 @@ function add(product) {
 }
 
 function setQuantity(id, text) {
+  if (isWaiting()) {
+    draw();
+    return;
+  }
   const quantity = /^\d{1,6}$/.test(text.trim()) ? Number(text) : 0;
   touch();
   if (quantity < 1 || quantity > most) whys.set(id, word("badQuantity", String(most)));
@@ -242,6 +256,7 @@ async function next() {
 }
 
 function holdOrRecall() {
+  if (isWaiting()) return;
   if (!cart.isEmpty) cart.hold();
   else if (cart.held.length === 1) cart.recall(0);
   else if (cart.held.length) {
@@ -266,10 +281,11 @@ const acts = {
   pick: (button) => cart.mark(lineOf(button)),
   less: (button) => step(lineOf(button), -1),
   more: (button) => step(lineOf(button), 1),
-  remove: (button) => (touch(), cart.remove(lineOf(button))),
-  clear: () => (touch(), cart.clear()),
+  remove: (button) => !isLocked() && (touch(), cart.remove(lineOf(button))),
+  clear: () => !isWaiting() && (touch(), cart.clear()),
   hold: holdOrRecall,
-  recall: (button) => ($("held-sales").close(), cart.recall(Number(button.dataset.index))),
+  recall: (button) =>
+    !isWaiting() && ($("held-sales").close(), cart.recall(Number(button.dataset.index))),
   cash: () => pay("cash"),
   mpesa: () => pay("mpesa"),
   show: () => open((viewing ?? cart.order).id),

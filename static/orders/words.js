@@ -2,7 +2,8 @@
 const words = document.getElementById("words").dataset;
 
 export function word(name, first = "", second = "") {
-  return words[name].replace("#", first).replace("@", second);
+  // In one pass, and not as a pattern: names of goods may hold any of these marks.
+  return words[name].replace(/[#@]/g, (mark) => (mark === "#" ? first : second));
 }
 
 export function pieces(count) {

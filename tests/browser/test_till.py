@@ -134,6 +134,20 @@ def test_more_than_the_stock_is_told_and_nothing_is_lost(till, goods):
     expect(till.page.locator(".line")).to_have_count(1)
 
 
+def test_what_is_scanned_while_the_sale_is_saved_is_told(till, goods):
+    add(till, goods[0])
+    held = []
+    till.page.route("**/till/sale", lambda route: held.append(route), times=1)
+
+    till.page.keyboard.press("Alt+1")
+    till.scan(goods[1]["barcode"])
+    expect(till.page.locator("#tell")).to_contain_text("The sale is being saved")
+    held[0].continue_()
+
+    till.expect_state("cash")
+    expect(till.page.locator("#to-pay")).to_have_text("KES 80")
+
+
 def test_escape_closes_a_form_but_never_a_prompt_and_focus_comes_back(
     till, goods, installation
 ):
@@ -262,6 +276,45 @@ def test_several_payers_of_one_sale(till, goods, simulator):
 
     till.expect_state("paid")
     expect(till.page.locator(".parts li")).to_have_count(2)
+
+
+def test_open_cash_form_follows_what_is_paid_meanwhile(till, goods, simulator):
+    add(till, goods[1])
+    till.page.keyboard.press("Alt+2")
+    till.page.locator("#phone").fill("0700000108")
+    till.page.get_by_text("Only a part of it").click()
+    till.page.locator("#part").fill("100")
+    till.page.keyboard.press("Enter")
+    till.expect_state("waiting")
+    whole = till.page.evaluate(
+        "document.querySelector('#total').textContent.replace(/[^0-9]/g, '')"
+    )
+    left = int(whole) - 100
+    till.page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+    expect(till.page.locator("#undecided")).to_contain_text("KES 100")
+    till.page.locator("#given").fill("1000")
+
+    prompt = simulator.wait_for_prompt("254700000108")
+    simulator.answer(prompt["checkoutRequestId"], "pay")
+
+    expect(till.page.locator("#to-pay")).to_have_text(f"KES {left}")
+    expect(till.page.locator("#undecided")).to_have_count(0)
+    expect(till.page.locator("#given")).to_have_value("1000")
+    expect(till.page.locator("#change")).to_contain_text(f"KES {1000 - left}")
+    till.page.get_by_role("button", name="Exact").click()
+    expect(till.page.locator("#given")).to_have_value(str(left))
+
+
+def test_any_mark_in_the_name_of_goods_is_shown_as_it_is(till):
+    told = till.page.evaluate(
+        """async () => {
+          const { word } = await import("/static/orders/words.js");
+          return word("onlyLeft", "Omo $& @ #1", "3");
+        }"""
+    )
+
+    assert told == "Only 3 left of Omo $& @ #1."
 
 
 def test_back_button_leaves_the_sheet_and_forward_brings_it_back(till, goods):
