@@ -22,15 +22,15 @@ NO_ANSWER = result_codes.Words(
 )
 EXPIRED = result_codes.Words(
     "M-Pesa never told us: the customer must not pay again yet.",
-    "We keep asking. Check the customer's M-Pesa message.",
+    "Check the customer's M-Pesa message. If it is paid, it shows here by itself.",
     "M-Pesa haikutujulisha: mteja asilipe tena kwa sasa.",
-    "Tunaendelea kuuliza. Angalia ujumbe wa M-Pesa wa mteja.",
+    "Angalia ujumbe wa M-Pesa wa mteja. Ikilipwa, itaonekana hapa yenyewe.",
 )
 STOPPED = result_codes.Words(
     "Stopped waiting. If the customer pays after all, the money is recorded.",
-    "We keep asking M-Pesa.",
+    "If it is paid, it shows here by itself.",
     "Tumeacha kusubiri. Mteja akilipa, pesa zitarekodiwa.",
-    "Tunaendelea kuuliza M-Pesa.",
+    "Ikilipwa, itaonekana hapa yenyewe.",
 )
 STOPPED_UNPAID = result_codes.Words(
     "Stopped waiting; it was not paid.",

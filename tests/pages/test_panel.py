@@ -9,7 +9,7 @@ import pytest
 
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import prompting
+from payments import prompting, states
 from payments.enums import FailureReason, Method, PaymentStatus
 from payments.gateways.base import Answered, QueryAnswer
 from payments.models import Payment
@@ -609,6 +609,26 @@ def test_a_prompt_that_cannot_be_asked_about_promises_no_question(bob, sale, mpe
     assert "If it is paid, this screen turns green by itself." in shown
     assert "Next question in" not in shown
     assert "We keep asking" not in shown
+
+
+def test_a_prompt_that_is_asked_about_no_more_promises_no_question(bob, sale, mpesa):
+    send(bob, sale)
+    Payment.objects.update(
+        next_ask_at=None, created_at=clock.now() - timedelta(hours=49)
+    )
+
+    shown, queue = text(show(bob, sale)), text(bob.get("/till/pay/"))
+
+    assert "If it is paid, this screen turns green by itself." in shown
+    assert "We keep asking" not in shown
+    assert str(sale.pk) in queue
+    assert "asked" not in queue
+
+
+@pytest.mark.parametrize("words", [states.EXPIRED, states.STOPPED])
+def test_words_for_what_was_given_up_promise_no_question(words):
+    assert "asking" not in words.remedy("en")
+    assert "kuuliza" not in words.remedy("sw")
 
 
 def test_a_prompt_that_is_asked_about_says_when(bob, sale, mpesa):
