@@ -200,7 +200,12 @@ export class Sheet extends EventTarget {
       return;
     }
     const focused = this.panel.contains(document.activeElement) ? document.activeElement.id : "";
+    // The box that a refusal asked to be ticked stays while it is the same payment.
+    const risk = root.querySelector("#resend-form .confirm");
+    const isSamePayment = next?.dataset.url === root.dataset.url;
     this.panel.innerHTML = text;
+    const resend = this.panel.querySelector("#resend-form");
+    if (risk && isSamePayment && !resend?.querySelector(".confirm")) resend?.prepend(risk);
     window.htmx.process(this.panel);
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     this.arrived();

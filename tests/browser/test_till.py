@@ -306,6 +306,33 @@ def test_open_cash_form_follows_what_is_paid_meanwhile(till, goods, simulator):
     expect(till.page.locator("#given")).to_have_value(str(left))
 
 
+def test_box_to_tick_stays_when_the_sheet_is_refreshed(till, goods):
+    add(till, goods[0])
+    till.send_to("0700000109")
+    till.expect_state("waiting")
+    till.page.route(
+        "**/till/pay/*seen=*",
+        lambda route: route.continue_(
+            url=re.sub(r"seen=\w+", "seen=0", route.request.url)
+        ),
+    )
+
+    # As a refusal after two minutes puts it there.
+    till.page.evaluate(
+        """() => {
+          document.querySelector("#sheet-body").dataset.old = "1";
+          document.querySelector("#resend-form").insertAdjacentHTML("afterbegin",
+            '<label class="confirm"><input type="checkbox" id="accept-risk"></label>');
+          document.querySelector("#accept-risk").checked = true;
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+
+    expect(till.page.locator("#sheet-body[data-old]")).to_have_count(0)
+    expect(till.page.locator("#accept-risk")).to_be_checked()
+    till.page.unroute_all(behavior="wait")
+
+
 def test_any_mark_in_the_name_of_goods_is_shown_as_it_is(till):
     told = till.page.evaluate(
         """async () => {
