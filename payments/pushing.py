@@ -89,10 +89,13 @@ def _record_answer(
 ) -> Payment:
     """Phase 3. Opens a transaction, locks order and payment.
 
-    Ids are always kept; the status moves only if it is still `created`.
+    Ids are always kept; the status moves only if it is still `created`. Once kept
+    it is not kept again: the database may have lost its answer to our commit.
     """
     with transaction.atomic(durable=True):
         order, payment = settlement.locked(payment_id)
+        if payment.answered_at is not None:
+            return payment
         Payment.objects.filter(pk=payment.pk).update(answered_at=clock.now())
         payment.answered_at = clock.now()
         if isinstance(answer, PushAccepted):

@@ -652,6 +652,37 @@ def test_a_short_outage_keeps_the_answer(ask, no_pause, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (GatewayError("busy", certain=True), "failed"),
+        (GatewayError("no answer", certain=False), "created"),
+        (None, "pending"),
+    ],
+    ids=["refused", "lost", "accepted"],
+)
+def test_an_answer_is_kept_once_when_its_commit_was_not_confirmed(
+    ask, no_pause, monkeypatch, mpesa, answer, status
+):
+    original, tries = pushing._record_answer, []
+
+    def keep_and_lose_the_confirmation(*args):
+        kept = original(*args)
+        tries.append(kept)
+        if len(tries) == 1:
+            raise OperationalError("away")
+        return kept
+
+    monkeypatch.setattr(pushing, "_record_answer", keep_and_lose_the_confirmation)
+    mpesa.push_answers = [answer]
+
+    payment = ask().payment
+
+    assert len(tries) == 2
+    assert now(payment, "status", "alarm") == (status, "")
+    assert payment.events.count() == 2
+
+
 def test_an_answer_that_cannot_be_kept_is_in_the_log(
     ask, no_pause, monkeypatch, caplog
 ):
