@@ -289,9 +289,10 @@ class Books:
     def _check_alarms(self) -> None:
         """A person is called only where M-Pesa said two things."""
         for payment in Payment.objects.exclude(alarm=""):
-            prompt = self.world.bank.by_reference[payment.shortcode, payment.reference]
+            key = (payment.shortcode, payment.reference)
+            prompt = self.world.bank.by_reference.get(key)
             self._require(
-                prompt.has_lied,
+                prompt is not None and prompt.has_lied,
                 f"payment {payment.pk} calls a person for nothing: {payment.alarm}",
             )
 
