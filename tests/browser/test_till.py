@@ -333,6 +333,27 @@ def test_box_to_tick_stays_when_the_sheet_is_refreshed(till, goods):
     till.page.unroute_all(behavior="wait")
 
 
+def test_sheet_that_may_not_be_seen_any_more_says_so(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+2")
+    till.expect_state("mpesa")
+    named = []
+
+    def refuse(route):
+        named.append(route.request.headers.get("x-shop"))
+        route.fulfill(status=404, body="")
+
+    till.page.route("**/till/pay/*seen=*", refuse)
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    till.page.evaluate(look)
+    expect(till.sheet).to_contain_text("This cannot be shown any more")
+    till.page.unroute_all(behavior="wait")
+    till.page.evaluate(look)
+
+    expect(till.page.locator("#link-trouble")).to_have_count(0)
+    assert named[0] == till.page.evaluate("document.body.dataset.shop")
+
+
 def test_any_mark_in_the_name_of_goods_is_shown_as_it_is(till):
     told = till.page.evaluate(
         """async () => {
