@@ -38,7 +38,7 @@ def told(result):
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_every_shilling_ends_in_one_place(seed):
-    result = run.play(seed, events=EVENTS, rates=Rates(forged=10))
+    result = run.play(seed, events=EVENTS, rates=HOSTILE)
 
     assert result.wrong == "", told(result)
     assert result.events >= EVENTS
