@@ -2,7 +2,10 @@
 
 import ast
 import gettext
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,13 +97,35 @@ def test_compiled_catalog_says_what_the_written_one_says(catalog):
         assert catalog.gettext(joined(original)) == joined(translated)
 
 
+def loaded_by_the_addresses():
+    """The modules that some page or call can reach, whatever other tests load."""
+    listed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, django; django.setup(); import smartduka.urls;"
+            "print(*sys.modules)",
+        ],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(listed.stdout.split())
+
+
 def test_every_refusal_of_the_domain_can_be_said_in_swahili():
     assert get_resolver().url_patterns  # every view is loaded, and so is its domain
+    reachable = loaded_by_the_addresses()
     kinds = {
         name: kind
         for kind in _all_kinds(DomainError)
-        if (name := kind.__name__)
-        and kind.__module__.split(".")[0] in ("smartduka", *LAYERS)
+        if (name := kind.__name__) and kind.__module__ in reachable
+    }
+    assert {kind.__module__.split(".")[0] for kind in kinds.values()} == {
+        "smartduka",
+        *LAYERS,
     }
     raised = [kinds[name](text) for name, text, _ in calls(*kinds)]
     raised += [kind() for kind in kinds.values() if kind.code not in BY_CODE]
