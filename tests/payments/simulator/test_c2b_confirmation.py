@@ -14,6 +14,7 @@ from tests.payments.simulator.conftest import (
     advance_and_settle,
     posted_to,
 )
+from tests.support.simulator import wait_until
 
 
 EACH = 20
@@ -307,6 +308,8 @@ def test_stats_count_confirmations_and_validations(simulator, merchant, hand, re
     simulator.faults(c2b_validation=True)
     hand()
     posted_to(receiver, CONFIRM)
+    # Counted once the receiver has answered, a moment after it has the body.
+    wait_until(lambda: "confirmationsAccepted" in simulator.stats())
 
     stats = simulator.stats()
 
