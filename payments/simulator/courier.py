@@ -157,10 +157,11 @@ class Courier:
     def _write_down(
         self, letter: Letter, attempt: Attempt, answer: bytes, took_s: float
     ) -> None:
-        letter.record(attempt)
+        # Counted first: whoever sees the attempt finds it counted.
         self._journal.count(letter.counter)
         if attempt["status"] == 200:
             self._journal.count(f"{letter.counter}Accepted")
+        letter.record(attempt)
         self._journal.record(
             direction="out",
             method="POST",
