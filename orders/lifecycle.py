@@ -7,6 +7,7 @@ record the event. They never refuse money: they answer what the sale took.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -52,6 +53,12 @@ def locked(order_id: uuid.UUID | str) -> Order:
     return Order.objects.select_for_update(no_key=True).get(pk=order_id)
 
 
+def locked_all(order_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Order]:
+    """Return several orders under their locks, taken in the order of their ids."""
+    assert connection.in_atomic_block, "call inside a transaction"
+    return {order_id: locked(order_id) for order_id in sorted(set(order_ids))}
+
+
 def require_open(order: Order) -> None:
     """Raise OrderNotOpen, in words that fit, unless the order is open."""
     if order.status == OrderStatus.PAID:
@@ -83,6 +90,27 @@ def take_payment(order: Order, amount: Decimal, *, actor: Any) -> Taken:
         _close(order, actor)
     order.save(update_fields=["paid", "surplus", "status", "paid_at", "stock_short"])
     return taken
+
+
+def give_up_surplus(order: Order, amount: Decimal) -> None:
+    """Count so much surplus less, in KES: somebody used it. Needs the order's lock."""
+    order.surplus -= amount
+    order.save(update_fields=["surplus"])
+
+
+def give_back(order: Order, amount: Decimal, *, actor: Any, restocks: bool) -> None:
+    """Count so much of what was paid, in KES, as gone back to the customer.
+
+    Needs the order's lock; locks the products when it restocks. A paid order of which
+    all went back becomes refunded; it never opens again. Goods return at most once.
+    """
+    order.refunded += amount
+    if restocks and order.paid_at is not None:
+        quantities = dict(order.lines.values_list("product_id", "quantity"))
+        stock.give_back(quantities, reference=order.stock_reference, actor=actor)
+    if order.status == OrderStatus.PAID and order.refunded == order.paid:
+        _move(order, OrderStatus.REFUNDED, actor=actor)
+    order.save(update_fields=["refunded", "status"])
 
 
 @repeated

@@ -16,8 +16,9 @@ from shops.models import AppendOnly, Product, Shop
 class Order(models.Model):
     """One sale. `total` is what is to be paid: whole shillings, rounded once.
 
-    `paid` and `surplus` repeat what the payments app allocated, so that an order
-    can be read without it; `orders.lifecycle` writes them under the order's lock.
+    `paid`, `refunded` and `surplus` repeat what the payments app allocated, so that an
+    order can be read without it; `orders.lifecycle` writes them under the order's
+    lock. `paid` is gross: what went back later is `refunded`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -30,6 +31,7 @@ class Order(models.Model):
     rounding = models.DecimalField(max_digits=4, decimal_places=2, default=Decimal(0))
     paid = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     surplus = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
+    refunded = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     stock_short = models.BooleanField(default=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
@@ -55,6 +57,10 @@ class Order(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(surplus__gte=0), name="order_surplus_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded__gte=0, refunded__lte=F("paid")),
+                name="order_gives_back_at_most_what_was_paid",
             ),
             models.CheckConstraint(
                 condition=Q(status=OrderStatus.OPEN, paid__gte=0, paid__lt=F("total"))

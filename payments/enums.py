@@ -11,6 +11,7 @@ class Method(models.TextChoices):
     """How one attempt asks for its money."""
 
     MPESA_STK = "mpesa_stk", "M-Pesa"
+    C2B = "c2b", "M-Pesa by hand"
     CASH = "cash", "Cash"
 
 
@@ -78,6 +79,13 @@ class Source(models.TextChoices):
     QUERY = "query", "Answer to our question"
     CLOCK = "clock", "Our clock"
     DRAWER = "drawer", "Cash drawer"
+    C2B = "c2b", "M-Pesa's notice of a payment by hand"
+    PULL = "pull", "M-Pesa's list of payments"
+    STATUS = "status", "M-Pesa's answer about a receipt"
+    STATEMENT = "statement", "M-Pesa's statement"
+
+    # Who can reach the hook can claim; these cannot be made up by others.
+    PROOF = nonmember(frozenset({"callback", "query", "pull", "status", "statement"}))
 
 
 class Verdict(models.TextChoices):
@@ -93,6 +101,7 @@ class Verdict(models.TextChoices):
     UNTOKENED = "untokened", "Came without a token"
     REJECTED = "rejected", "Bad token"
     ORPHAN = "orphan", "Payment unknown"
+    HELD = "held", "Kept until it is clear whose it is"
     PARKED = "parked", "Parked, a person must look"
 
 
@@ -101,3 +110,92 @@ class AllocationKind(models.TextChoices):
 
     SALE = "sale", "Sale"
     SURPLUS = "surplus", "Surplus"
+    CREDIT = "credit", "Customer's credit"
+    RESERVED = "reserved", "Reserved for a refund"
+    REFUNDED = "refunded", "Sent back"
+    CORRECTION = "correction", "Corrected"
+    RELEASE = "release", "Freed again"
+
+    # What a person may still decide about.
+    FREE = nonmember(frozenset({"surplus", "credit"}))
+
+
+class Binding(models.TextChoices):
+    """Why a collection belongs to its payment, the strongest first."""
+
+    TOKEN = "token", "M-Pesa's answer to the prompt"
+    REFERENCE = "reference", "The reference that was paid to"
+    FIT = "fit", "Amount, time and payer fit"
+    PERSON = "person", "A person"
+
+
+class ReceiptState(models.TextChoices):
+    """Where a receipt number stands that M-Pesa told us."""
+
+    HELD = "held", "Held: it may belong to a payment"
+    CLAIMED = "claimed", "Claimed, not confirmed"
+    COUNTED = "counted", "Counted"
+
+
+class ClaimState(models.TextChoices):
+    """What became of a code that somebody typed."""
+
+    WAITING = "waiting", "Waiting for M-Pesa"
+    USED = "used", "Paid the sale"
+    DENIED = "denied", "Not a payment to this shop"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class RequestKind(models.TextChoices):
+    """What we ask M-Pesa about our own account, answered later."""
+
+    STATUS = "status", "What became of a receipt"
+    REVERSAL = "reversal", "Send a payment back"
+
+
+class RequestState(models.TextChoices):
+    """Where a request to M-Pesa stands."""
+
+    MADE = "made", "About to be sent"
+    SENT = "sent", "Taken by M-Pesa"
+    UNKNOWN = "unknown", "No answer"
+    REFUSED = "refused", "Refused at once"
+    ANSWERED = "answered", "Answered"
+
+
+class RefundMethod(models.TextChoices):
+    """How money goes back."""
+
+    REVERSAL = "reversal", "M-Pesa reversal"
+    CASH = "cash", "Cash"
+    MANUAL = "manual", "Sent by hand"
+
+
+class RefundState(models.TextChoices):
+    """Where a refund stands. `sending` and `unknown` are undecided for M-Pesa."""
+
+    ASKED = "asked", "Waits for a second person"
+    SENDING = "sending", "Being sent"
+    UNKNOWN = "unknown", "M-Pesa has not said"
+    DONE = "done", "Sent back"
+    FAILED = "failed", "Not sent"
+    REFUSED = "refused", "Refused by the second person"
+
+    UNDECIDED = nonmember(frozenset({"asked", "sending", "unknown"}))
+
+
+class CorrectionState(models.TextChoices):
+    """Where a correction stands: two people book it."""
+
+    ASKED = "asked", "Waits for a second person"
+    BOOKED = "booked", "Booked"
+    REFUSED = "refused", "Refused"
+
+
+class MovementKind(models.TextChoices):
+    """What moved in an account beside customers' payments."""
+
+    CHARGE = "charge", "M-Pesa's fee"
+    SWEEP = "sweep", "To the bank or between purses"
+    REVERSAL = "reversal", "Sent back"
+    OTHER = "other", "Other"

@@ -326,7 +326,8 @@ def _insert_or_count(row: Notice) -> tuple[str, list[Any]]:
     """The statement for a row, by hand: the ORM's own returns no id on a conflict."""
     fields = [field for field in Notice._meta.concrete_fields if not field.primary_key]
     target = (
-        "(kind, body_hash) WHERE payment_id IS NULL"
+        "(kind, body_hash)"
+        " WHERE account_id IS NULL AND payment_id IS NULL AND request_id IS NULL"
         if row.payment_id is None
         else "(payment_id, body_hash) WHERE payment_id IS NOT NULL"
     )

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from payments import inbox, questions, schedule
+from payments import inbox, matching, questions, schedule
 from payments.models import Payment
 from smartduka.lib import clock, later
 
@@ -30,6 +30,7 @@ class Swept:
 
     questions: int
     notices: int
+    receipts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ def sweep() -> Swept:
     notice_ids = inbox.due(settings.SWEEP_LIMIT)
     for notice_id in notice_ids:
         later.enqueue(inbox.NOTICE_TASK, notice_id)
-    return Swept(questions=len(payment_ids), notices=len(notice_ids))
+    receipt_ids = matching.due(settings.SWEEP_LIMIT, clock.now() - GRACE)
+    for receipt_id in receipt_ids:
+        later.enqueue(matching.MATCH_TASK, receipt_id)
+    return Swept(len(payment_ids), len(notice_ids), len(receipt_ids))
 
 
 def sweep_now() -> Round:
@@ -71,6 +75,8 @@ def sweep_now() -> Round:
     for payment_id in payment_ids:
         asked += questions.ask(payment_id)
         expired += questions.expire_if_over(payment_id)
+    for receipt_id in matching.due(settings.SWEEP_LIMIT):
+        matching.look(receipt_id)
     decided = Payment.objects.filter(
         pk__in=payment_ids, decided_at__isnull=False
     ).count()

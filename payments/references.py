@@ -7,11 +7,14 @@ section 2), letters and digits only.
 
 from __future__ import annotations
 
+import re
 import secrets
 
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 8
+# Letters that people write for digits; none of them is in the alphabet.
+LOOKALIKES = str.maketrans("OIL", "011")
 
 
 def new_reference() -> str:
@@ -27,6 +30,11 @@ def is_valid(reference: str) -> bool:
         and all(character in ALPHABET for character in reference)
         and check_character(reference[:-1]) == reference[-1]
     )
+
+
+def normalised(typed: str) -> str:
+    """Return what a person typed as ours are written; it need not be one of ours."""
+    return re.sub(r"[^A-Z0-9]", "", typed.upper()).translate(LOOKALIKES)
 
 
 def check_character(body: str) -> str:

@@ -6,7 +6,8 @@ that holds the order's lock and then the payment's (law 12):
 1. *Money arrived* (`record_success`). It is recorded whatever else objects. One
    receipt is one collection: UNIQUE (environment, account, receipt). A question
    proves money without a receipt: at most one such collection per payment, and a
-   receipt that comes later fills it instead of counting again. The order takes
+   receipt that comes later fills it instead of counting again. A receipt that was
+   told before the proof, and that fits nobody else, is taken with it. The order takes
    what it needs, the rest is surplus, and together they are the collection:
    CHECK (allocated <= amount).
 2. *It was not paid* (`record_failure`). Success is sticky: a failure after money
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -35,10 +36,16 @@ from django.db import (
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
-from payments import guards, ledger, lifecycle, news, schedule
-from payments.enums import AllocationKind, PaymentStatus, Source
+from payments import guards, ledger, lifecycle, news, payer, receipts, schedule
+from payments.enums import (
+    AllocationKind,
+    Binding,
+    PaymentStatus,
+    ReceiptState,
+    Source,
+)
 from payments.gateways import result_codes
-from payments.models import Collection, Payment
+from payments.models import Collection, Payment, Receipt
 from smartduka.lib import clock
 from smartduka.lib.money import format_kes
 
@@ -65,7 +72,9 @@ class Outcome(StrEnum):
 class Proof:
     """Evidence, verified by the caller, that a payment's money arrived.
 
-    `receipt` is None when M-Pesa's answer to a question is all there is.
+    `receipt` is None when M-Pesa's answer to a question is all there is. `binding`:
+    why it is this payment's; a stronger one takes a receipt from a weaker one.
+    `is_proven` is False for a claim that the shop's settings let through.
     """
 
     source: Source
@@ -74,6 +83,8 @@ class Proof:
     paid_at: datetime | None = None
     description: str = ""
     notice_id: int | None = None
+    binding: Binding = Binding.TOKEN
+    is_proven: bool = True
 
 
 def locked(
@@ -114,22 +125,25 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         receipt=proof.receipt,
     ).first()
     if known is not None and known.payment_id == payment.pk:
-        return Outcome.DUPLICATE
-    if known is not None:
+        return _confirm(payment, known, proof)
+    if known is not None and not _yields(known, payment, proof):
         return Outcome.RECEIPT_TAKEN
-    if payment.status not in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED):
+    is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
+    if known is not None and known.payment_id is not None:
+        known = _take_from_another(known, proof)
+    if known is not None:
+        if not is_completed:
+            return _complete(order, payment, proof, known)
+        if _swap(payment, known, proof):
+            return Outcome.FILLED
+        _adopt(order, payment, proof, known)
+        return Outcome.ADDED
+    if not is_completed:
         return _complete(order, payment, proof)
-    if _fill_receipt(payment, proof):
+    if _fill_receipt(payment, proof) or _correct_guess(payment, proof):
         return Outcome.FILLED
     _collect(order, payment, proof)
-    lifecycle.note(
-        payment,
-        source=proof.source,
-        reason=f"Another receipt for this payment: {proof.receipt}",
-        notice_id=proof.notice_id,
-        alarm="Paid twice: another receipt came for the same prompt.",
-    )
-    news.publish(payment, order, "payment.updated")
+    _note_added(order, payment, proof)
     return Outcome.ADDED
 
 
@@ -216,9 +230,24 @@ def record_uncertainty(
 
 
 def _record_answer(order: Order, payment: Payment, proof: Proof) -> Outcome:
-    """M-Pesa answered our question: paid. It says no receipt."""
+    """M-Pesa answered our question: paid. It says no receipt.
+
+    A receipt that we were told already, and that fits this payment and no other,
+    comes with it. One that was counted as nobody's is this money, so it is not
+    counted again.
+    """
     if payment.status not in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED):
-        return _complete(order, payment, proof)
+        told = _told_before(payment)
+        if told is None:
+            return _complete(order, payment, proof)
+        proof = replace(
+            proof,
+            receipt=told.number,
+            phone=payer.full_number(told.payer),
+            paid_at=told.paid_at,
+            binding=_binding_of(told),
+        )
+        return _complete(order, payment, proof, told.collection)
     confirmed = Collection.objects.filter(
         payment=payment, confirmed_at__isnull=True
     ).update(confirmed_at=clock.now())
@@ -229,7 +258,41 @@ def _record_answer(order: Order, payment: Payment, proof: Proof) -> Outcome:
     return Outcome.CONFIRMED
 
 
-def _complete(order: Order, payment: Payment, proof: Proof) -> Outcome:
+def _told_before(payment: Payment) -> Receipt | None:
+    """The receipt that we know already and that is this payment's, if any is.
+
+    Counted as nobody's: the nearest in time, for the money must not count twice. Not
+    counted: only if it fits no other payment and no other receipt fits this one.
+    """
+    unbound = receipts.unbound_for(payment)
+    named = [one for one in unbound if receipts.names_reference(one)]
+    if unbound:
+        return min(named or unbound, key=lambda one: _distance(one, payment))
+    held = receipts.uncounted_for(payment)
+    named = [one for one in held if receipts.names_reference(one)]
+    if len(named or held) != 1:
+        return None
+    (only,) = named or held
+    if not named and [one.pk for one in receipts.candidates(only)] != [payment.pk]:
+        return None
+    return only
+
+
+def _distance(receipt: Receipt, payment: Payment) -> float:
+    moment = receipt.paid_at or receipt.seen_at
+    return abs((moment - payment.created_at).total_seconds())
+
+
+def _binding_of(receipt: Receipt) -> Binding:
+    if receipts.names_reference(receipt):
+        return Binding.REFERENCE
+    return Binding.FIT
+
+
+def _complete(
+    order: Order, payment: Payment, proof: Proof, known: Collection | None = None
+) -> Outcome:
+    """Complete the payment with its money: new, or counted as nobody's before."""
     confirm_at = schedule.confirmation_due(payment, proof.source)
     lifecycle.move(
         payment,
@@ -247,7 +310,10 @@ def _complete(order: Order, payment: Payment, proof: Proof) -> Outcome:
         next_ask_at=confirm_at,
         leased_until=None,
     )
-    _collect(order, payment, proof)
+    if known is None:
+        _collect(order, payment, proof)
+    else:
+        _bind(order, payment, proof, known)
     guards.release_after_success(payment)
     schedule.ask_at_once_if_due(payment)
     news.publish(payment, order, "payment.completed")
@@ -257,6 +323,7 @@ def _complete(order: Order, payment: Payment, proof: Proof) -> Outcome:
 def _collect(order: Order, payment: Payment, proof: Proof) -> None:
     """Store the money as a collection and share it out."""
     now = clock.now()
+    is_second_hand = proof.source == Source.CALLBACK or not proof.is_proven
     collection = Collection.objects.create(
         account_id=payment.account_id,
         environment=payment.environment,
@@ -265,13 +332,176 @@ def _collect(order: Order, payment: Payment, proof: Proof) -> None:
         receipt=proof.receipt,
         amount=payment.amount,
         phone=proof.phone or payment.phone,
+        binding=proof.binding,
         source=proof.source,
         paid_at=proof.paid_at,
         sighted_at=now,
-        confirmed_at=None if proof.source == Source.CALLBACK else now,
+        confirmed_at=None if is_second_hand else now,
     )
+    receipts.count(collection)
     portions = _offer(order, payment)
     ledger.allocate(collection, portions, actor=payment.created_by)
+
+
+def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
+    """Give money that was nobody's to its payment, and share it out."""
+    changed = Collection.objects.filter(
+        pk=known.pk, payment__isnull=True, allocated=0, amount=payment.amount
+    ).update(
+        payment=payment,
+        shop_id=payment.shop_id,
+        binding=proof.binding,
+        phone=proof.phone or payment.phone,
+        confirmed_at=known.confirmed_at or clock.now(),
+    )
+    if changed != 1:
+        raise AssertionError("somebody used the money under our locks")
+    portions = _offer(order, payment)
+    ledger.allocate(known, portions, actor=payment.created_by)
+
+
+def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
+    """More money on a completed payment, which was counted as nobody's before."""
+    _bind(order, payment, proof, known)
+    _note_added(order, payment, proof)
+
+
+def _note_added(order: Order, payment: Payment, proof: Proof) -> None:
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Another receipt for this payment: {proof.receipt}",
+        notice_id=proof.notice_id,
+        alarm="Paid twice: another receipt came for the same prompt.",
+    )
+    news.publish(payment, order, "payment.updated")
+
+
+def _confirm(payment: Payment, known: Collection, proof: Proof) -> Outcome:
+    """The same payment and the same receipt: a better reason for it is kept."""
+    if known.binding != proof.binding and _outranks(proof.binding, known.binding):
+        Collection.objects.filter(pk=known.pk).update(
+            binding=proof.binding, confirmed_at=known.confirmed_at or clock.now()
+        )
+    return Outcome.DUPLICATE
+
+
+def _outranks(binding: str, other: str) -> bool:
+    ranks = list(Binding.values)
+    return other in ranks and ranks.index(binding) < ranks.index(other)
+
+
+def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
+    """Whether a collection with this receipt gives way to a proof.
+
+    One that is nobody's and unspent does, and one that was bound for a weaker reason,
+    unless some of it is on its way back.
+    """
+    if known.amount != payment.amount:
+        return False
+    if known.payment_id is None:
+        return known.allocated == 0
+    if not _outranks(proof.binding, known.binding):
+        return False
+    going_back = (AllocationKind.RESERVED, AllocationKind.REFUNDED)
+    return not ledger.current(known).filter(kind__in=going_back).exists()
+
+
+def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
+    """Take a receipt from the payment that had it for a weaker reason.
+
+    Money that M-Pesa itself had said was that payment's stays there, only its receipt
+    was guessed wrongly: None then. Else the money moves: its portions are freed, and
+    a person is told that the other sale has none. Locks the other order and payment
+    after ours; a deadlock repeats the transaction.
+    """
+    order, other = locked(known.payment_id or "")
+    if known.binding == Binding.FIT:
+        receipts.uncount(known)
+        Collection.objects.filter(pk=known.pk).update(receipt=None)
+        lifecycle.note(
+            other,
+            source=proof.source,
+            reason=f"Receipt {proof.receipt} is another payment's: ours is to follow",
+            receipt="",
+        )
+        news.publish(other, order, "payment.updated")
+        return None
+    for portion in ledger.current(known).select_related("collection", "order"):
+        ledger.release(portion, actor=None, reason="The money is another payment's")
+        if portion.kind == AllocationKind.SURPLUS and portion.order is not None:
+            surplus_of = order if portion.order_id == order.pk else portion.order
+            order_lifecycle.give_up_surplus(surplus_of, portion.amount)
+    Collection.objects.filter(pk=known.pk).update(payment=None)
+    known.refresh_from_db()
+    lifecycle.note(
+        other,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} is another payment's",
+        receipt="",
+        alarm="This money was another sale's: ask the customer to pay.",
+    )
+    news.publish(other, order, "payment.updated")
+    return known
+
+
+def _correct_guess(payment: Payment, proof: Proof) -> bool:
+    """Put the receipt that M-Pesa names in the place of one that was guessed."""
+    if not _outranks(proof.binding, Binding.FIT):
+        return False
+    guessed = Collection.objects.filter(
+        payment=payment, binding=Binding.FIT, receipt__isnull=False
+    ).first()
+    if guessed is None:
+        return False
+    receipts.uncount(guessed)
+    Collection.objects.filter(pk=guessed.pk).update(receipt=None)
+    return _fill_receipt(payment, proof)
+
+
+def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
+    """Exchange receipts: this payment's was guessed, and its own lies unbound.
+
+    Both are of the same amount, so no shilling moves. A payment whose receipt is
+    missing gives its lack to the other, which is then merged by `matching`.
+    """
+    if not _outranks(proof.binding, Binding.FIT) or known.amount != payment.amount:
+        return False
+    guessed = Collection.objects.filter(
+        payment=payment, binding=Binding.FIT, receipt__isnull=False
+    ).first()
+    if guessed is None:
+        return False
+    number = guessed.receipt
+    told = list(
+        Receipt.objects.filter(collection__in=(guessed, known)).values_list(
+            "pk", "collection_id"
+        )
+    )
+    Receipt.objects.filter(pk__in=[pk for pk, _ in told]).update(
+        state=ReceiptState.HELD, collection=None
+    )
+    Collection.objects.filter(pk=known.pk).update(receipt=None)
+    Collection.objects.filter(pk=guessed.pk).update(
+        receipt=proof.receipt, binding=proof.binding, paid_at=proof.paid_at
+    )
+    Collection.objects.filter(pk=known.pk).update(
+        receipt=number, phone=guessed.phone, paid_at=guessed.paid_at
+    )
+    for pk, collection_id in told:
+        mine = known.pk if collection_id == guessed.pk else guessed.pk
+        Receipt.objects.filter(pk=pk).update(
+            state=ReceiptState.COUNTED, collection_id=mine
+        )
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} filled in, instead of {number}",
+        notice_id=proof.notice_id,
+        receipt=proof.receipt,
+    )
+    news.publish(payment, payment.order, "payment.updated")
+    return True
 
 
 def _offer(order: Order, payment: Payment) -> list[ledger.Portion]:
@@ -316,10 +546,12 @@ def _fill_receipt(payment: Payment, proof: Proof) -> bool:
         receipt=proof.receipt,
         phone=proof.phone or payment.phone,
         paid_at=proof.paid_at,
+        binding=proof.binding,
         confirmed_at=clock.now(),
     )
     if not filled:
         return False
+    receipts.count(Collection.objects.get(payment=payment, receipt=proof.receipt))
     lifecycle.note(
         payment,
         source=proof.source,

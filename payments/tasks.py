@@ -5,7 +5,7 @@ Delivery is at least once, so each of these may run twice and does its work once
 
 from __future__ import annotations
 
-from payments import audit, inbox, questions, reconciliation
+from payments import audit, inbox, matching, questions, reconciliation
 
 
 def ask(payment_id: str) -> None:
@@ -16,6 +16,11 @@ def ask(payment_id: str) -> None:
 def process_notice(notice_id: int) -> None:
     """Try a due notice again."""
     inbox.attempt(notice_id)
+
+
+def match(receipt_id: int) -> None:
+    """Look again at a receipt that was held."""
+    matching.look(receipt_id)
 
 
 def sweep() -> None:

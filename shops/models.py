@@ -133,6 +133,11 @@ class StockMovement(AppendOnly):
                 condition=Q(reason=StockReason.SOLD),
                 name="a_sale_takes_a_product_from_stock_once",
             ),
+            models.UniqueConstraint(
+                fields=["product", "reference"],
+                condition=Q(reason=StockReason.RETURNED) & ~Q(reference=""),
+                name="a_sale_gives_a_product_back_once",
+            ),
         ]
 
     def __str__(self) -> str:

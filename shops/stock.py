@@ -56,6 +56,22 @@ def deduct(quantities: Mapping[int, int], *, reference: str, actor: Any) -> list
     return [product_id for product_id, level in levels.items() if level < 0]
 
 
+def give_back(
+    quantities: Mapping[int, int], *, reference: str, actor: Any
+) -> dict[int, int]:
+    """Put the pieces of a sale back, once per sale; return the new levels.
+
+    Call inside a transaction. Locks the products. What was given back for the same
+    reference before is left out.
+    """
+    _locked(quantities)
+    returned = StockMovement.objects.filter(
+        reason=StockReason.RETURNED, reference=reference, product_id__in=quantities
+    ).values_list("product_id", flat=True)
+    missing = {key: pieces for key, pieces in quantities.items() if key not in returned}
+    return _move(missing, StockReason.RETURNED, reference, actor) if missing else {}
+
+
 def _move(
     changes: Mapping[int, int], reason: StockReason, reference: str, actor: Any
 ) -> dict[int, int]:

@@ -527,6 +527,12 @@ IDEMPOTENCY_WAIT_S = timing("IDEMPOTENCY_WAIT_S", 12)
 CONFIRM_AT_ONCE_FROM = timing("CONFIRM_AT_ONCE_FROM", 5000)
 CONFIRM_GAP_S = timing("CONFIRM_GAP_S", 60)
 
+# How long after its push a payment by M-Pesa may still be the one that a receipt
+# without a reference is for, and how often a held receipt is looked at again.
+RECEIPT_WINDOW_S = timing("RECEIPT_WINDOW_S", 2 * 3600)
+RECEIPT_LOOK_S = timing("RECEIPT_LOOK_S", (15, 30, 60))
+RECEIPT_LOOK_LATER_S = timing("RECEIPT_LOOK_LATER_S", 600)
+
 # Per phone, across all shops: while a push is undecided; for the same amount
 # (M-Pesa's own rule, code 17); after a certain failure, for a queue is waiting.
 PHONE_GUARD_S = timing("PHONE_GUARD_S", 60)

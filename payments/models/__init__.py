@@ -6,23 +6,37 @@ the sentence it keeps. No money row is ever deleted: foreign keys PROTECT.
 
 from __future__ import annotations
 
-from payments.models.accounts import MpesaAccount, MpesaSettings
+from payments.models.accounts import AccountHook, MpesaAccount, MpesaSettings
 from payments.models.audit import AuditChain, AuditMark, AuditSeal
 from payments.models.money import Allocation, Collection
 from payments.models.notices import Notice
 from payments.models.payments import Payment, PaymentEvent, PhoneGuard
+from payments.models.receipts import CodeClaim, Receipt, Sighting
+from payments.models.refunds import Refund, RefundEvent
+from payments.models.requests import OrganisationRequest
+from payments.models.statements import Correction, Movement, StatementImport
 
 
 __all__ = [
+    "AccountHook",
     "Allocation",
     "AuditChain",
     "AuditMark",
     "AuditSeal",
+    "CodeClaim",
     "Collection",
+    "Correction",
+    "Movement",
     "MpesaAccount",
     "MpesaSettings",
     "Notice",
+    "OrganisationRequest",
     "Payment",
     "PaymentEvent",
     "PhoneGuard",
+    "Receipt",
+    "Refund",
+    "RefundEvent",
+    "Sighting",
+    "StatementImport",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -43,6 +44,16 @@ class MpesaAccount(models.Model):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    # Payments made by hand (C2B) and Pull Transactions.
+    validates_strictly = models.BooleanField(
+        default=False,
+        help_text="Paybill: refuse payments by hand whose account number is not ours.",
+    )
+    c2b_registered_at = models.DateTimeField(null=True, blank=True)
+    pull_registered_at = models.DateTimeField(null=True, blank=True)
+    pulled_until = models.DateTimeField(null=True, blank=True)
+    pull_error = models.CharField(max_length=200, blank=True)
+
     consumer_key = SealedText("consumer_key")
     consumer_secret = SealedText("consumer_secret")
     passkey = SealedText("passkey")
@@ -69,6 +80,35 @@ class MpesaAccount(models.Model):
         return f"{self.get_type_display()} {self.party_b} ({self.environment})"
 
 
+class AccountHook(models.Model):
+    """An address where M-Pesa tells payments by hand: its token's hash.
+
+    It outlives every key, for M-Pesa registers an address once; several are valid
+    at once, so that a new one can be registered before the old one ends.
+    """
+
+    account = models.ForeignKey(
+        MpesaAccount, on_delete=models.PROTECT, related_name="hooks"
+    )
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField()
+    registered_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Address of {self.account} since {self.created_at:%Y-%m-%d}"
+
+
 class MpesaSettings(models.Model):
     """Which account takes a shop's M-Pesa payments: chosen, never fallen back to."""
 
@@ -81,6 +121,14 @@ class MpesaSettings(models.Model):
     uses_platform_account = models.BooleanField(default=False)
     max_amount = models.PositiveIntegerField(
         null=True, blank=True, help_text="KES per prompt; empty: the installation's."
+    )
+    claimed_limit = models.PositiveIntegerField(
+        default=0,
+        help_text="KES of a payment by hand that may pay a sale before M-Pesa"
+        " confirmed it; 0: none.",
+    )
+    second_person_from = models.PositiveIntegerField(
+        default=5000, help_text="KES from which a refund needs a second person."
     )
 
     class Meta:

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Upper
 
 from orders.models import Order
-from payments.enums import AllocationKind, Source
+from payments.enums import AllocationKind, Binding, Source
 from payments.models.accounts import MpesaAccount
 from payments.models.payments import Payment
 from shops.models import AppendOnly, Shop
@@ -38,11 +38,25 @@ class Collection(models.Model):
     amount = models.DecimalField(max_digits=12, decimal_places=2)
     allocated = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     phone = models.CharField(max_length=64, blank=True)
+    binding = models.CharField(max_length=10, choices=Binding.choices, blank=True)
     source = models.CharField(max_length=10, choices=Source.choices)
     paid_at = models.DateTimeField(null=True)
     sighted_at = models.DateTimeField()
     confirmed_at = models.DateTimeField(
         null=True, help_text="When a second source agreed."
+    )
+    disputed = models.CharField(
+        max_length=200, blank=True, help_text="Why M-Pesa's books say otherwise."
+    )
+    reversed_at = models.DateTimeField(
+        null=True, help_text="When M-Pesa sent it back, proved."
+    )
+    corrects = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="corrected_by",
+        help_text="The collection whose missing shillings these are.",
     )
 
     class Meta:
@@ -82,6 +96,25 @@ class Allocation(AppendOnly):
         Collection, on_delete=models.PROTECT, related_name="allocations"
     )
     kind = models.CharField(max_length=10, choices=AllocationKind.choices)
+    releases = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="released_by",
+        help_text="The portion that this row frees again: each at most once.",
+    )
+    payment = models.ForeignKey(
+        Payment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="allocations",
+        help_text="The payment that it makes, if money was moved to another sale.",
+    )
+    customer = models.CharField(
+        max_length=120, blank=True, help_text="Whose credit: a full number or a name."
+    )
     order = models.ForeignKey(
         Order,
         null=True,
@@ -113,6 +146,17 @@ class Allocation(AppendOnly):
             models.CheckConstraint(
                 condition=~Q(kind=AllocationKind.SALE) | Q(order__isnull=False),
                 name="allocation_to_a_sale_names_it",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(kind=AllocationKind.RELEASE, releases__isnull=False)
+                    | (~Q(kind=AllocationKind.RELEASE) & Q(releases__isnull=True))
+                ),
+                name="allocation_released_is_named",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=AllocationKind.CREDIT) | ~Q(customer=""),
+                name="allocation_to_credit_names_the_customer",
             ),
         ]
 

@@ -6,7 +6,9 @@ from django.db import models
 from django.db.models import Q
 
 from payments.enums import Verdict
+from payments.models.accounts import MpesaAccount
 from payments.models.payments import Payment
+from payments.models.requests import OrganisationRequest
 
 
 class Notice(models.Model):
@@ -15,6 +17,22 @@ class Notice(models.Model):
     kind = models.CharField(max_length=10, default="stk")
     payment = models.ForeignKey(
         Payment, null=True, blank=True, on_delete=models.PROTECT, related_name="notices"
+    )
+    account = models.ForeignKey(
+        MpesaAccount,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="notices",
+        help_text="For a payment by hand.",
+    )
+    request = models.ForeignKey(
+        OrganisationRequest,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="notices",
+        help_text="For the result of what we asked.",
     )
     body = models.BinaryField()
     body_hash = models.CharField(max_length=64)
@@ -47,8 +65,20 @@ class Notice(models.Model):
                 name="notice_of_a_payment_is_stored_once",
             ),
             models.UniqueConstraint(
+                fields=["account", "body_hash"],
+                condition=Q(account__isnull=False),
+                name="notice_of_an_account_is_stored_once",
+            ),
+            models.UniqueConstraint(
+                fields=["request", "kind", "body_hash"],
+                condition=Q(request__isnull=False),
+                name="notice_of_a_request_is_stored_once",
+            ),
+            models.UniqueConstraint(
                 fields=["kind", "body_hash"],
-                condition=Q(payment__isnull=True),
+                condition=Q(
+                    payment__isnull=True, account__isnull=True, request__isnull=True
+                ),
                 name="notice_of_nobody_is_stored_once",
             ),
         ]

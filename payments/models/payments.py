@@ -106,6 +106,11 @@ class Payment(models.Model):
                 name="payment_undecided",
             ),
             models.Index(
+                fields=["account", "amount", "created_at"],
+                condition=Q(account__isnull=False),
+                name="payment_of_amount",
+            ),
+            models.Index(
                 F("shop"),
                 F("created_at").desc(),
                 F("id").desc(),
@@ -120,7 +125,7 @@ class Payment(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["account", "reference"],
-                condition=Q(account__isnull=False),
+                condition=Q(account__isnull=False) & ~Q(reference=""),
                 name="reference_names_one_payment_of_an_account",
             ),
             models.UniqueConstraint(

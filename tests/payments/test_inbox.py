@@ -289,6 +289,8 @@ def test_a_notice_is_stored_as_it_came_and_born_due(payment, time):
         "id": notice.pk,
         "kind": "stk",
         "payment_id": payment.pk,
+        "account_id": None,
+        "request_id": None,
         "is_cut": True,
         "address": "196.201.214.200",
         "address_is_listed": True,

@@ -102,10 +102,14 @@ def test_a_callback_completes_payment_and_sale(payment, messages, time):
         "amount": kes(250),
         "allocated": kes(250),
         "phone": "254708374149",
+        "binding": "token",
         "source": "callback",
         "paid_at": PAID_AT,
         "sighted_at": time.now,
         "confirmed_at": None,
+        "disputed": "",
+        "reversed_at": None,
+        "corrects_id": None,
     }
     assert money_of(payment.order) == [("callback", RECEIPT, kes(250), SALE_250)]
     assert sale_of(payment.order) == ("paid", kes(250), 0, 0)

@@ -1,0 +1,421 @@
+"""Whose money is a receipt? Decided once, by the best reason there is.
+
+In this order: the collection that has the number already; the reference that was
+paid to; the one payment that amount, time and payer fit (law 5); the sale for which
+somebody typed the code; nobody, and then it is unmatched money for a person to decide
+about. While a payment that may own it is undecided, a receipt is held: kept, seen,
+not counted and not to be spent.
+
+What the C2B address tells is a claim: it fills a receipt number that is missing, but
+it counts as money only when M-Pesa's own books have it, or up to the shop's limit.
+
+`resolve` may be called at any time and any number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from orders import lifecycle as order_lifecycle
+from orders.enums import OrderStatus
+from orders.models import Order
+from payments import direct, payer, receipts, schedule, settlement
+from payments.enums import Binding, ClaimState, PaymentStatus, ReceiptState, Source
+from payments.models import (
+    CodeClaim,
+    Collection,
+    MpesaSettings,
+    Payment,
+    Receipt,
+)
+from payments.settlement import Outcome, Proof
+from shops.models import Shop
+from smartduka.lib import clock, later
+from smartduka.lib.money import format_kes
+from smartduka.lib.transactions import repeated
+
+
+logger = logging.getLogger(__name__)
+
+MATCH_TASK = "payments.tasks.match"
+TRIES = 5
+
+
+class Step(StrEnum):
+    """What is to be done with a receipt."""
+
+    LINK = "link"  # a collection has its number
+    SETTLE = "settle"  # it is this payment's money
+    HOLD = "hold"  # it may be some payment's: wait and ask
+    CODE = "code"  # somebody typed it for a sale
+    CLAIM = "claim"  # nobody's, and M-Pesa has not confirmed it
+    UNMATCHED = "unmatched"  # nobody's, and true
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a look at a receipt says; equal looks are equal decisions."""
+
+    step: Step
+    collection_id: int | None = None
+    payment_id: uuid.UUID | None = None
+    binding: Binding = Binding.FIT
+    ask: tuple[uuid.UUID, ...] = ()
+    claim_id: uuid.UUID | None = None
+    shop_id: int | None = None
+
+
+def look(receipt_id: int) -> ReceiptState | None:
+    """Resolve a receipt, and if that breaks look again later; None then."""
+    try:
+        return resolve(receipt_id)
+    except Exception:
+        logger.exception("receipt %s could not be resolved", receipt_id)
+        Receipt.objects.filter(pk=receipt_id, collection__isnull=True).update(
+            look_at=clock.now() + clock.seconds(settings.RECEIPT_LOOK_LATER_S)
+        )
+        return None
+
+
+def due(limit: int, now: datetime | None = None) -> list[int]:
+    """The receipts that are to be looked at, the longest waiting first."""
+    rows = Receipt.objects.filter(look_at__lte=now or clock.now())
+    return list(rows.order_by("look_at").values_list("pk", flat=True)[:limit])
+
+
+def resolve(receipt_id: int) -> ReceiptState:
+    """Find whose money a receipt is, and book it; return where it then stands.
+
+    Opens transactions; locks order, payment, collection, receipt, in that order. What
+    was seen before the locks is looked at again under them. Raises what settlement
+    raises; then nothing was booked.
+    """
+    for _ in range(TRIES):
+        receipt = Receipt.objects.select_related("account", "collection").get(
+            pk=receipt_id
+        )
+        decision = decide(receipt)
+        try:
+            done = _carry_out(receipt_id, decision)
+        except IntegrityError:
+            # Its number was counted this moment by another road.
+            logger.info("receipt %s was counted meanwhile", receipt.number)
+            continue
+        if done is not None:
+            return done
+    raise RuntimeError(f"receipt {receipt_id} never stood still")
+
+
+def decide(receipt: Receipt) -> Decision:
+    """Say what is to be done with a receipt as things are. Writes nothing."""
+    collection = Collection.objects.filter(
+        environment=receipt.account.environment,
+        account_id=receipt.account_id,
+        receipt=receipt.number,
+    ).first()
+    if collection is not None and not _is_for_reference(receipt, collection):
+        return Decision(Step.LINK, collection_id=collection.pk)
+    named = _named(receipt)
+    if named is not None and named.amount == receipt.amount:
+        return _decide_named(receipt, named)
+    if named is None:
+        candidates = receipts.candidates(receipt)
+        if candidates:
+            return _decide_among(receipt, candidates)
+    return _decide_nobodys(receipt, named)
+
+
+def may_spend(receipt: Receipt, shop: Shop | None) -> bool:
+    """Whether a receipt's money may pay a sale of the shop.
+
+    What M-Pesa's books have, always; a claim up to the limit that the shop's manager
+    set.
+    """
+    if receipt.is_proven:
+        return True
+    if shop is None:
+        return False
+    limit = (
+        MpesaSettings.objects.filter(shop=shop)
+        .values_list("claimed_limit", flat=True)
+        .first()
+    )
+    return receipt.amount <= Decimal(limit or 0)
+
+
+def _is_for_reference(receipt: Receipt, collection: Collection) -> bool:
+    """Whether nobody's collection is named by a reference that we know by now."""
+    if collection.payment_id is not None or collection.allocated:
+        return False
+    named = _named(receipt)
+    return named is not None and named.amount == receipt.amount
+
+
+def _named(receipt: Receipt) -> Payment | None:
+    """The payment whose reference was paid to, if it is one of ours."""
+    if not receipts.names_reference(receipt):
+        return None
+    return (
+        Payment.objects.filter(
+            account_id=receipt.account_id, reference=receipts.reference_key(receipt)
+        )
+        .select_related("shop")
+        .first()
+    )
+
+
+def _decide_named(receipt: Receipt, payment: Payment) -> Decision:
+    settle = Decision(Step.SETTLE, payment_id=payment.pk, binding=Binding.REFERENCE)
+    hold = Decision(Step.HOLD, payment_id=payment.pk, ask=(payment.pk,))
+    lacks_receipt = Collection.objects.filter(
+        payment=payment, receipt__isnull=True
+    ).exists()
+    if lacks_receipt or receipt.is_proven:
+        return settle
+    if payment.decided_at is None:
+        if payment.checkout_request_id is None and may_spend(receipt, payment.shop):
+            return settle
+        return hold
+    if payment.asked_at is None or payment.asked_at < receipt.seen_at:
+        is_failed = payment.status == PaymentStatus.FAILED
+        if is_failed and payment.checkout_request_id is not None:
+            return hold
+    return settle if may_spend(receipt, payment.shop) else Decision(Step.CLAIM)
+
+
+def _decide_among(receipt: Receipt, candidates: list[Payment]) -> Decision:
+    """One payment fits this receipt and one receipt that payment: joined.
+
+    Several fit: the askable are asked first. When all that is left lacks only the
+    receipt, and there are at least as many receipts as payments, any order of them
+    makes the same books: the best fit is taken.
+    """
+    undecided = [one for one in candidates if one.decided_at is None]
+    askable = tuple(one.pk for one in undecided if one.checkout_request_id is not None)
+    if askable:
+        return Decision(Step.HOLD, ask=askable)
+    lacking = [one for one in candidates if one.decided_at is not None]
+    rivals = {rival.pk for one in candidates for rival in receipts.uncounted_for(one)}
+    if undecided:
+        (only, *more) = candidates
+        is_sure = not more and len(rivals) == 1 and receipts.fits_surely(receipt, only)
+        if is_sure and may_spend(receipt, only.shop):
+            return Decision(Step.SETTLE, payment_id=only.pk)
+        return Decision(Step.HOLD)
+    is_over = _age_s(receipt) > settings.RECEIPT_WINDOW_S
+    if len(rivals) < len(lacking) and not is_over:
+        surely = [one for one in lacking if receipts.fits_surely(receipt, one)]
+        if len(surely) != 1:
+            return Decision(Step.HOLD)
+        lacking = surely
+    best = min(lacking, key=lambda one: _rank(receipt, one))
+    if min(_rivals_rank(best), default=receipt.pk) != receipt.pk:
+        return Decision(Step.HOLD)
+    return Decision(Step.SETTLE, payment_id=best.pk)
+
+
+def _rank(receipt: Receipt, payment: Payment) -> tuple[bool, float, str]:
+    moment = receipt.paid_at or receipt.seen_at
+    distance = abs((moment - payment.created_at).total_seconds())
+    return (not receipts.fits_surely(receipt, payment), distance, str(payment.pk))
+
+
+def _rivals_rank(payment: Payment) -> list[int]:
+    """The receipt that fits a payment best, of those not counted yet."""
+    rivals = receipts.uncounted_for(payment)
+    if not rivals:
+        return []
+    return [min(rivals, key=lambda one: (_rank(one, payment), one.pk)).pk]
+
+
+def _decide_nobodys(receipt: Receipt, named: Payment | None) -> Decision:
+    shop_id = named.shop_id if named is not None else receipt.account.shop_id
+    claim = (
+        CodeClaim.objects.filter(
+            account_id=receipt.account_id,
+            number=receipt.number,
+            state=ClaimState.WAITING,
+            order__status=OrderStatus.OPEN,
+        )
+        .select_related("shop")
+        .first()
+    )
+    if (
+        claim is not None
+        and named is None
+        and may_spend(receipt, claim.shop)
+        and shop_id in (None, claim.shop_id)
+    ):
+        return Decision(Step.CODE, claim_id=claim.pk, shop_id=claim.shop_id)
+    if receipt.is_proven:
+        return Decision(Step.UNMATCHED, shop_id=shop_id)
+    return Decision(Step.CLAIM, shop_id=shop_id)
+
+
+@repeated
+def _carry_out(receipt_id: int, decision: Decision) -> ReceiptState | None:
+    """Do what was decided, if it is still so under the locks; None if it is not."""
+    with transaction.atomic(durable=True):
+        order, payment, claim = _locked_for(decision)
+        receipt = (
+            Receipt.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("account", "collection")
+            .get(pk=receipt_id)
+        )
+        if decide(receipt) != decision:
+            return None
+        if decision.step == Step.LINK:
+            _link(receipt, decision)
+        elif decision.step == Step.SETTLE:
+            assert order is not None
+            assert payment is not None
+            if not _settle(order, payment, receipt, decision.binding):
+                _wait(receipt, ReceiptState.HELD, "Its number is another payment's.")
+        elif decision.step == Step.CODE:
+            assert order is not None
+            assert claim is not None
+            _pay_claimed_sale(order, receipt, claim)
+        elif decision.step == Step.UNMATCHED:
+            shop = None
+            if decision.shop_id is not None:
+                shop = Shop.objects.get(pk=decision.shop_id)
+            direct.collect(receipt, shop=shop)
+        elif decision.step == Step.HOLD:
+            _wait(receipt, ReceiptState.HELD)
+        else:
+            _wait(receipt, ReceiptState.CLAIMED)
+        receipt.refresh_from_db()
+        if receipt.collection_id is not None:
+            _close_claims(receipt)
+    for payment_id in decision.ask:
+        _bring_forward(payment_id)
+    return ReceiptState(receipt.state)
+
+
+def _locked_for(
+    decision: Decision,
+) -> tuple[Order | None, Payment | None, CodeClaim | None]:
+    if decision.payment_id is not None:
+        return *settlement.locked(decision.payment_id), None
+    if decision.claim_id is None:
+        return None, None, None
+    claim = CodeClaim.objects.select_related("created_by").get(pk=decision.claim_id)
+    return order_lifecycle.locked(claim.order_id), None, claim
+
+
+@repeated
+def _bring_forward(payment_id: uuid.UUID) -> None:
+    with transaction.atomic(durable=True):
+        _, payment = settlement.locked(payment_id)
+        schedule.bring_forward(payment)
+
+
+def _settle(order: Order, payment: Payment, receipt: Receipt, binding: Binding) -> bool:
+    """Book it as the payment's; False if its number is another's by a better right."""
+    proof = Proof(
+        source=direct.best_source(receipt),
+        receipt=receipt.number,
+        binding=binding,
+        is_proven=receipt.is_proven,
+        phone=payer.full_number(receipt.payer),
+        paid_at=receipt.paid_at,
+    )
+    outcome = settlement.record_success(order, payment, proof)
+    return outcome != Outcome.RECEIPT_TAKEN
+
+
+def _link(receipt: Receipt, decision: Decision) -> None:
+    """Its collection is there: one more source agrees, or disagrees."""
+    assert decision.collection_id is not None
+    collection = Collection.objects.select_for_update(no_key=True).get(
+        pk=decision.collection_id
+    )
+    Receipt.objects.filter(pk=receipt.pk).update(
+        state=ReceiptState.COUNTED, collection=collection, look_at=None
+    )
+    changes: dict[str, Any] = {}
+    agrees = collection.amount == receipt.amount
+    is_other_source = receipt.is_proven or collection.source != Source.C2B
+    if agrees and is_other_source and collection.confirmed_at is None:
+        changes["confirmed_at"] = clock.now()
+    if receipts.is_better(receipt.payer, collection.phone):
+        changes["phone"] = receipt.payer
+    if collection.paid_at is None and receipt.paid_at is not None:
+        changes["paid_at"] = receipt.paid_at
+    if not agrees and not collection.disputed:
+        changes["disputed"] = (
+            f"We counted {format_kes(collection.amount)},"
+            f" M-Pesa told of {format_kes(receipt.amount)}."
+        )
+    if changes:
+        Collection.objects.filter(pk=collection.pk).update(**changes)
+
+
+def _pay_claimed_sale(order: Order, receipt: Receipt, claim: CodeClaim) -> None:
+    collection = direct.collect(receipt, shop=claim.shop)
+    direct.pay(
+        order,
+        collection,
+        receipt.amount,
+        actor=claim.created_by,
+        reason=f"The code {receipt.number} was typed for this sale",
+        source=direct.best_source(receipt),
+    )
+
+
+def _close_claims(receipt: Receipt) -> None:
+    """Tell those who typed this code what became of it."""
+    waiting = CodeClaim.objects.filter(
+        account_id=receipt.account_id,
+        number=receipt.number,
+        state=ClaimState.WAITING,
+    )
+    for claim in waiting:
+        paid = Payment.objects.filter(
+            collections__receipt_row=receipt, order_id=claim.order_id
+        ).exists()
+        CodeClaim.objects.filter(pk=claim.pk).update(
+            state=ClaimState.USED if paid else ClaimState.DENIED,
+            why="" if paid else "M-Pesa says that this money is for something else.",
+            closed_at=clock.now(),
+        )
+
+
+def _wait(receipt: Receipt, state: ReceiptState, alarm: str = "") -> None:
+    """Leave it uncounted, and look again while it is held."""
+    look_at = None
+    if state == ReceiptState.HELD:
+        wait_s = _look_gap_s(_seen_s(receipt))
+        look_at = clock.now() + clock.seconds(wait_s)
+        later.enqueue_later(MATCH_TASK, receipt.pk, seconds=wait_s)
+    Receipt.objects.filter(pk=receipt.pk).update(
+        state=state, look_at=look_at, alarm=alarm or receipt.alarm
+    )
+
+
+def _look_gap_s(age_s: float) -> int:
+    """How long until a receipt of that age is looked at again, in seconds."""
+    passed = 0
+    for gap_s in settings.RECEIPT_LOOK_S:
+        passed += gap_s * 2
+        if age_s < passed:
+            return gap_s
+    return settings.RECEIPT_LOOK_LATER_S
+
+
+def _seen_s(receipt: Receipt) -> float:
+    return (clock.now() - receipt.seen_at).total_seconds()
+
+
+def _age_s(receipt: Receipt) -> float:
+    moment: datetime = receipt.paid_at or receipt.seen_at
+    return (clock.now() - moment).total_seconds()

@@ -1,0 +1,250 @@
+"""Receipt numbers as M-Pesa tells them: kept once, from however many sources.
+
+What C2B, Pull, Transaction Status and statements say becomes one row per account
+and number, with what each source said below it. A notice at the C2B address is a
+claim; the others are M-Pesa's own books. Whose money it is, `matching` says.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from payments import payer as payers
+from payments import references
+from payments.enums import AccountType, ReceiptState, Source
+from payments.models import (
+    Collection,
+    MpesaAccount,
+    Notice,
+    Payment,
+    Receipt,
+    Sighting,
+    StatementImport,
+)
+from smartduka.lib import clock
+from smartduka.lib.money import format_kes
+
+
+logger = logging.getLogger(__name__)
+
+# Our clock and M-Pesa's may differ, and a push is stored before it is sent.
+CLOCK_SKEW = timedelta(minutes=2)
+# Of a masked number: fewer visible digits fit too many people.
+TELLING_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one source says of a receipt. Amount in KES, exact."""
+
+    number: str
+    amount: Decimal
+    payer: str = ""
+    payer_name: str = ""
+    reference: str = ""
+    paid_at: datetime | None = None
+
+
+def sight(
+    account: MpesaAccount,
+    told: Told,
+    source: Source,
+    *,
+    notice: Notice | None = None,
+    statement: StatementImport | None = None,
+) -> Receipt:
+    """Keep what a source says; return the receipt under its lock.
+
+    Call inside a transaction that holds no other lock. Saying it again changes
+    nothing. A full number is never replaced by a masked one. Another amount than
+    before raises an alarm on the row; only M-Pesa's books correct a claim.
+    """
+    assert connection.in_atomic_block, "call inside a transaction"
+    now = clock.now()
+    Receipt.objects.bulk_create(
+        [
+            Receipt(
+                account=account,
+                number=told.number,
+                amount=told.amount,
+                payer=told.payer[:64],
+                payer_name=told.payer_name[:120],
+                reference=told.reference[:40],
+                paid_at=told.paid_at,
+                seen_at=now,
+                look_at=now,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    receipt = Receipt.objects.select_for_update(no_key=True).get(
+        account=account, number=told.number
+    )
+    Sighting.objects.bulk_create(
+        [
+            Sighting(
+                receipt=receipt,
+                source=source,
+                amount=told.amount,
+                payer=told.payer[:64],
+                reference=told.reference[:40],
+                paid_at=told.paid_at,
+                notice=notice,
+                statement=statement,
+                seen_at=now,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    _merge(receipt, told, source, now)
+    return receipt
+
+
+def _merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
+    is_proof = source in Source.PROOF
+    if told.amount != receipt.amount:
+        receipt.alarm = (
+            f"{Source(source).label} says {format_kes(told.amount)},"
+            f" before it was {format_kes(receipt.amount)}."
+        )
+        logger.error("receipt %s: %s", receipt.number, receipt.alarm)
+        if is_proof and not receipt.is_proven and receipt.collection_id is None:
+            receipt.amount = told.amount
+    if is_better(told.payer, receipt.payer):
+        receipt.payer = told.payer[:64]
+    receipt.payer_name = receipt.payer_name or told.payer_name[:120]
+    if source != Source.C2B or not receipt.reference:
+        receipt.reference = told.reference[:40] or receipt.reference
+    receipt.paid_at = receipt.paid_at or told.paid_at
+    if is_proof and not receipt.is_proven:
+        receipt.proven_at = now
+    if receipt.collection_id is None:
+        receipt.look_at = now
+    receipt.save()
+
+
+def is_better(new: str, old: str) -> bool:
+    """Whether a payer's number says more than the one we have."""
+    return payers.visible_digits(new) > payers.visible_digits(old) or not old
+
+
+def count(collection: Collection) -> None:
+    """Say that a receipt's money is this collection, if its row is there."""
+    if collection.receipt:
+        Receipt.objects.filter(
+            account_id=collection.account_id,
+            number=collection.receipt,
+            collection__isnull=True,
+        ).update(state=ReceiptState.COUNTED, collection=collection, look_at=None)
+
+
+def uncount(collection: Collection) -> None:
+    """Take a receipt from its collection: somebody has a better right to it."""
+    Receipt.objects.filter(collection=collection).update(
+        state=ReceiptState.HELD, collection=None, look_at=clock.now()
+    )
+
+
+def without_receipt() -> Exists:
+    """The payment's money was proved by a question, and its receipt is missing."""
+    return Exists(
+        Collection.objects.filter(payment=OuterRef("pk"), receipt__isnull=True)
+    )
+
+
+def candidates(receipt: Receipt) -> list[Payment]:
+    """Payments that this receipt's money may be, by amount, time and payer (law 5).
+
+    Those that lack a receipt, and the undecided ones, of the same account. One that
+    cannot be asked about any more counts for QUESTIONS_UNTIL_S.
+    """
+    paid_at = receipt.paid_at or receipt.seen_at
+    window = clock.seconds(settings.RECEIPT_WINDOW_S)
+    since = clock.now() - clock.seconds(settings.QUESTIONS_UNTIL_S)
+    undecided = Q(decided_at__isnull=True) & (
+        Q(next_ask_at__isnull=False) | Q(created_at__gte=since)
+    )
+    rows = Payment.objects.filter(
+        undecided | Q(without_receipt()),
+        account_id=receipt.account_id,
+        amount=receipt.amount,
+        created_at__gte=paid_at - window,
+        created_at__lte=paid_at + CLOCK_SKEW,
+    ).order_by("created_at", "id")
+    return [one for one in rows if may_be(receipt, one)]
+
+
+def uncounted_for(payment: Payment) -> list[Receipt]:
+    """Receipts that belong to no collection yet and may be this payment's money."""
+    return [one for one in _around(payment) if one.collection_id is None]
+
+
+def unbound_for(payment: Payment) -> list[Receipt]:
+    """Receipts counted as nobody's that may be this payment's money, unspent."""
+    return [
+        one
+        for one in _around(payment)
+        if one.collection is not None
+        and one.collection.payment_id is None
+        and one.collection.allocated == 0
+    ]
+
+
+def _around(payment: Payment) -> list[Receipt]:
+    window = clock.seconds(settings.RECEIPT_WINDOW_S)
+    first, last = payment.created_at - CLOCK_SKEW, payment.created_at + window
+    rows: QuerySet[Receipt] = (
+        Receipt.objects.filter(
+            Q(collection__isnull=True)
+            | Q(collection__payment__isnull=True, collection__allocated=0),
+            Q(paid_at__range=(first, last))
+            | Q(paid_at__isnull=True, seen_at__range=(first, last)),
+            account_id=payment.account_id,
+            amount=payment.amount,
+        )
+        .select_related("collection", "account")
+        .order_by("paid_at", "id")
+    )
+    return [one for one in rows if may_be(one, payment)]
+
+
+def may_be(receipt: Receipt, payment: Payment) -> bool:
+    """Whether a receipt's money may be this payment's; never whether it is.
+
+    A reference of ours names one payment. A paybill's row with something else typed
+    was no prompt: prompts carry the reference. On the platform's account, where
+    several shops sell, the payer must be seen to fit.
+    """
+    if names_reference(receipt):
+        return reference_key(receipt) == payment.reference
+    if receipt.reference and receipt.account.type == AccountType.PAYBILL:
+        return False
+    fit = payers.fits(payment.phone, receipt.payer)
+    if receipt.account.shop_id is None:
+        return fit in (payers.Fit.EQUAL, payers.Fit.HASHED, payers.Fit.VISIBLE)
+    return fit.may_be
+
+
+def fits_surely(receipt: Receipt, payment: Payment) -> bool:
+    """Whether the payer's number, as far as it is shown, is the payment's."""
+    fit = payers.fits(payment.phone, receipt.payer)
+    if fit is payers.Fit.VISIBLE:
+        return payers.visible_digits(receipt.payer) >= TELLING_DIGITS
+    return fit in (payers.Fit.EQUAL, payers.Fit.HASHED)
+
+
+def reference_key(receipt: Receipt) -> str:
+    """The typed reference as ours are written: capitals, letters and digits only."""
+    return references.normalised(receipt.reference)
+
+
+def names_reference(receipt: Receipt) -> bool:
+    """Whether what was typed can be a reference of ours: its check character fits."""
+    return references.is_valid(reference_key(receipt))
