@@ -136,13 +136,16 @@ def is_better(new: str, old: str) -> bool:
 
 
 def count(collection: Collection) -> None:
-    """Say that a receipt's money is this collection, if its row is there."""
+    """Say that a receipt's money is this collection, if its row is there.
+
+    It is looked at once more afterwards: do its sources agree with the collection?
+    """
     if collection.receipt:
         Receipt.objects.filter(
             account_id=collection.account_id,
             number=collection.receipt,
             collection__isnull=True,
-        ).update(state=ReceiptState.COUNTED, collection=collection, look_at=None)
+        ).update(state=ReceiptState.COUNTED, collection=collection, look_at=clock.now())
 
 
 def uncount(collection: Collection) -> None:
