@@ -1,0 +1,216 @@
+"""One receipt is one row and one collection, whoever tells of it at once."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import transaction
+
+from orders.models import Order
+from payments import direct, ledger, matching, receipts, settlement
+from payments.enums import AllocationKind, ReceiptState, Source
+from payments.models import (
+    Allocation,
+    Collection,
+    MpesaSettings,
+    Payment,
+    Receipt,
+    Sighting,
+)
+from payments.receipts import Told
+from payments.settlement import Proof
+from tests.concurrency.racing import MARKS, kinds, together
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+
+
+pytestmark = MARKS
+
+NUMBER, OTHER = "UAE5B2K9QT", "UAE5B2K9QU"
+PHONE, MASKED = "254712345678", "2547 ***** 678"
+KES = Decimal(250)
+AT_ONCE = 12
+
+
+@pytest.fixture
+def account(duka):
+    account = MpesaAccountFactory(
+        shop=duka, type="till", shortcode="600300", party_b="300300"
+    )
+    MpesaSettings.objects.update_or_create(
+        shop=duka, defaults={"account": account, "uses_platform_account": False}
+    )
+    return account
+
+
+@pytest.fixture
+def payment(duka, account):
+    return PaymentFactory(order=OrderFactory(shop=duka, total=250), phone=PHONE)
+
+
+def sight(account, source=Source.PULL, number=NUMBER):
+    with transaction.atomic():
+        return receipts.sight(account, Told(number, KES, MASKED), source).pk
+
+
+def prove(payment, receipt=None):
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        source = Source.CALLBACK if receipt else Source.QUERY
+        return settlement.record_success(order, locked, Proof(source, receipt))
+
+
+def money():
+    rows = Collection.objects.order_by("receipt")
+    return [(row.receipt, row.amount, row.allocated) for row in rows]
+
+
+# One row.
+
+
+def test_tellers_at_once_make_one_row(account):
+    together(*[lambda: sight(account)] * AT_ONCE)
+
+    assert [row.number for row in Receipt.objects.all()] == [NUMBER]
+    assert Sighting.objects.values_list("source").get() == ("pull",)
+
+
+def test_without_its_constraint_a_receipt_is_many_rows(account, off):
+    off.constraint(Receipt, "receipt_is_one_row_of_an_account")
+
+    together(*[lambda: sight(account)] * 4)
+
+    assert Receipt.objects.filter(number=NUMBER).count() > 1
+
+
+def test_without_its_constraint_a_source_is_heard_twice(account, off):
+    off.constraint(Sighting, "receipt_is_sighted_once_by_a_source")
+
+    together(*[lambda: sight(account)] * 4)
+
+    assert Sighting.objects.count() == 4
+
+
+# One collection.
+
+
+def test_matchers_at_once_count_it_once(account, duka):
+    receipt_id = sight(account)
+
+    results = together(*[lambda: matching.resolve(receipt_id)] * AT_ONCE)
+
+    assert results == [ReceiptState.COUNTED] * AT_ONCE
+    assert money() == [(NUMBER, KES, Decimal(0))]
+
+
+def test_without_lock_and_constraint_it_is_counted_twice(account, off, rendezvous):
+    receipt_id = sight(account)
+    off.lock(Receipt)
+    off.constraint(Collection, "receipt_is_one_collection_of_an_account")
+    rendezvous().before(direct, "collect")
+
+    together(*[lambda: matching.resolve(receipt_id)] * 2)
+
+    assert money() == [(NUMBER, KES, Decimal(0))] * 2
+
+
+def test_the_constraint_alone_counts_it_once(account, off, rendezvous):
+    receipt_id = sight(account)
+    off.lock(Receipt)
+    rendezvous().before(direct, "collect")
+
+    results = together(*[lambda: matching.resolve(receipt_id)] * 2)
+
+    assert results == [ReceiptState.COUNTED] * 2
+    assert money() == [(NUMBER, KES, Decimal(0))]
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_callback_question_and_row_at_once_are_one_collection(number, payment, account):
+    receipt_id = sight(account)
+
+    together(
+        lambda: prove(payment, NUMBER),
+        lambda: prove(payment),
+        lambda: matching.resolve(receipt_id),
+    )
+    matching.resolve(receipt_id)
+
+    assert money() == [(NUMBER, KES, KES)]
+    assert Order.objects.values_list("paid", "surplus").get() == (KES, 0)
+    assert Receipt.objects.get().collection == Collection.objects.get()
+
+
+def test_two_receipts_fill_one_lack_once(payment, account):
+    prove(payment)
+    rows = [sight(account, number=NUMBER), sight(account, number=OTHER)]
+
+    together(*[lambda row=row: matching.resolve(row) for row in rows])
+    for row in rows:
+        matching.resolve(row)
+
+    assert [(amount, allocated) for _, amount, allocated in money()] in (
+        [(KES, KES), (KES, 0)], [(KES, 0), (KES, KES)]
+    )  # fmt: skip
+
+
+def test_callback_and_another_receipt_are_two_collections(payment, account):
+    prove(payment)
+    row = sight(account, number=NUMBER)
+
+    together(lambda: matching.resolve(row), lambda: prove(payment, OTHER))
+    matching.resolve(row)
+
+    assert [(number, amount) for number, amount, _ in money()] == [
+        (NUMBER, KES), (OTHER, KES)
+    ]  # fmt: skip
+
+
+def test_without_locks_one_of_two_receipts_is_lost(payment, account, off, rendezvous):
+    prove(payment)
+    row = sight(account, number=NUMBER)
+    off.lock(Order, Payment, Receipt, Collection)
+    off.condition(settlement, "Collection")
+    rendezvous().before(settlement, "_fill_receipt")
+
+    together(lambda: matching.resolve(row), lambda: prove(payment, OTHER))
+
+    assert {number for number, _, _ in money()} != {NUMBER, OTHER}
+
+
+# A portion is freed once.
+
+
+@pytest.fixture
+def surplus(account):
+    """KES 250 that nobody needed."""
+    matching.resolve(sight(account))
+    collection = Collection.objects.get()
+    with transaction.atomic():
+        (portion,) = ledger.allocate(
+            collection, [ledger.Portion(AllocationKind.CREDIT, KES, customer="Jane")]
+        )
+    return portion
+
+
+def free(portion):
+    with transaction.atomic():
+        ledger.release(Allocation.objects.get(pk=portion.pk), actor=None, reason="?")
+
+
+def test_a_portion_is_freed_once(surplus):
+    results = together(*[lambda: free(surplus)] * 8)
+
+    assert kinds(results) == ["SpentAlready"] * 7 + ["ok"]
+    assert money() == [(NUMBER, KES, Decimal(0))]
+    assert Allocation.objects.filter(releases=surplus).count() == 1
+
+
+def test_without_lock_and_constraints_it_is_freed_twice(surplus, off):
+    off.lock(Collection)
+    off.constraint(Allocation, "releases")
+    off.constraint(Collection, "collection_is_not_overdrawn")
+    Collection.objects.update(allocated=2 * KES)
+
+    results = together(*[lambda: free(surplus)] * 2)
+
+    assert kinds(results) == ["ok", "ok"]
+    assert money() == [(NUMBER, KES, Decimal(0))]
