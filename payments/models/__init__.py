@@ -12,7 +12,7 @@ from payments.models.money import Allocation, Collection
 from payments.models.notices import Notice
 from payments.models.payments import Payment, PaymentEvent, PhoneGuard
 from payments.models.receipts import CodeClaim, Receipt, Sighting
-from payments.models.refunds import Refund, RefundEvent
+from payments.models.refunds import Refund, RefundEvent, RefundPart
 from payments.models.requests import OrganisationRequest
 from payments.models.statements import Correction, Movement, StatementImport
 
@@ -37,6 +37,7 @@ __all__ = [
     "Receipt",
     "Refund",
     "RefundEvent",
+    "RefundPart",
     "Sighting",
     "StatementImport",
 ]

@@ -115,6 +115,31 @@ class Refund(models.Model):
         return f"{format_kes(self.amount)} back: {self.get_state_display().lower()}"
 
 
+class RefundPart(AppendOnly):
+    """So much of a portion that a refund took, in KES: a failure puts it back there.
+
+    What the parts do not make up was unmatched money.
+    """
+
+    refund = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="parts")
+    source = models.ForeignKey(Allocation, on_delete=models.PROTECT, related_name="+")
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["refund", "source"], name="refund_takes_once_of_a_portion"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0), name="refund_part_is_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{format_kes(self.amount)} of {self.source}"
+
+
 class RefundEvent(AppendOnly):
     """Append-only history of a refund."""
 

@@ -25,6 +25,14 @@ class OrganisationRequest(models.Model):
         MpesaAccount, on_delete=models.PROTECT, related_name="requests"
     )
     receipt = models.CharField(max_length=20)
+    about = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="inquiries",
+        help_text="The request whose outcome is asked for, not the receipt's.",
+    )
     state = models.CharField(
         max_length=10, choices=RequestState.choices, default=RequestState.MADE
     )
