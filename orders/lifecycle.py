@@ -98,12 +98,23 @@ def give_up_surplus(order: Order, amount: Decimal) -> None:
     order.save(update_fields=["surplus"])
 
 
+def regain_surplus(order: Order, amount: Decimal) -> None:
+    """Count so much surplus more, in KES: it was freed. Needs the order's lock."""
+    order.surplus += amount
+    order.save(update_fields=["surplus"])
+
+
 def give_back(order: Order, amount: Decimal, *, actor: Any, restocks: bool) -> None:
     """Count so much of what was paid, in KES, as gone back to the customer.
 
     Needs the order's lock; locks the products when it restocks. A paid order of which
-    all went back becomes refunded; it never opens again. Goods return at most once.
+    all went back becomes refunded; it never opens again. An open one needs the money
+    again, so there it counts as not paid. Goods return at most once.
     """
+    if order.status == OrderStatus.OPEN:
+        order.paid -= amount
+        order.save(update_fields=["paid"])
+        return
     order.refunded += amount
     if restocks and order.paid_at is not None:
         quantities = dict(order.lines.values_list("product_id", "quantity"))

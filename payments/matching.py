@@ -205,13 +205,14 @@ def _decide_among(receipt: Receipt, candidates: list[Payment]) -> Decision:
         return Decision(Step.HOLD, ask=askable)
     lacking = [one for one in candidates if one.decided_at is not None]
     rivals = {rival.pk for one in candidates for rival in receipts.uncounted_for(one)}
+    is_over = _age_s(receipt) > settings.RECEIPT_WINDOW_S
     if undecided:
         (only, *more) = candidates
         is_sure = not more and len(rivals) == 1 and receipts.fits_surely(receipt, only)
         if is_sure and may_spend(receipt, only.shop):
             return Decision(Step.SETTLE, payment_id=only.pk)
-        return Decision(Step.HOLD)
-    is_over = _age_s(receipt) > settings.RECEIPT_WINDOW_S
+        # Nobody can be asked about them: they hold nothing for ever.
+        return _decide_nobodys(receipt, None) if is_over else Decision(Step.HOLD)
     if len(rivals) < len(lacking) and not is_over:
         surely = [one for one in lacking if receipts.fits_surely(receipt, one)]
         if len(surely) != 1:

@@ -45,7 +45,7 @@ from payments.enums import (
     Source,
 )
 from payments.gateways import result_codes
-from payments.models import Collection, Payment, Receipt
+from payments.models import Collection, Payment, PaymentEvent, Receipt
 from smartduka.lib import clock
 from smartduka.lib.money import format_kes
 
@@ -416,7 +416,7 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
     after ours; a deadlock repeats the transaction.
     """
     order, other = locked(known.payment_id or "")
-    if known.binding == Binding.FIT:
+    if known.binding == Binding.FIT and _is_proved_apart(other):
         receipts.uncount(known)
         Collection.objects.filter(pk=known.pk).update(receipt=None)
         lifecycle.note(
@@ -443,6 +443,15 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
     )
     news.publish(other, order, "payment.updated")
     return known
+
+
+def _is_proved_apart(payment: Payment) -> bool:
+    """Whether M-Pesa itself said that this payment was paid, not only a receipt."""
+    return PaymentEvent.objects.filter(
+        payment=payment,
+        new=PaymentStatus.COMPLETED,
+        source__in=(Source.QUERY, Source.CALLBACK),
+    ).exists()
 
 
 def _correct_guess(payment: Payment, proof: Proof) -> bool:

@@ -386,6 +386,16 @@ MPESA_INITIATOR_PASSWORD = env.text(
     "MPESA_INITIATOR_PASSWORD", "SimPass123#" if _sim else ""
 )
 
+# The environment's certificate hides the initiator's password: a file (PEM or DER), or
+# the PEM text. The simulator publishes its own, so there it is not needed.
+MPESA_CERTIFICATE = env.text("MPESA_CERTIFICATE", "")
+if (
+    MPESA_CERTIFICATE
+    and not MPESA_CERTIFICATE.lstrip().startswith("-----BEGIN ")
+    and not Path(MPESA_CERTIFICATE).is_file()
+):
+    raise refuse("MPESA_CERTIFICATE must be a certificate's file, or its PEM text.")
+
 _account = {
     "MPESA_CONSUMER_KEY": MPESA_CONSUMER_KEY,
     "MPESA_CONSUMER_SECRET": MPESA_CONSUMER_SECRET,
@@ -503,10 +513,13 @@ SWEEP_EVERY_S = timing("SWEEP_EVERY_S", 60)
 SWEEP_LIMIT = timing("SWEEP_LIMIT", 50)
 # The audit chains are extended in rounds, so that no sale waits for another.
 AUDIT_EVERY_S = timing("AUDIT_EVERY_S", 60)
+# Refunds that M-Pesa has not decided are handed out in rounds, to be asked about.
+REFUNDS_EVERY_S = timing("REFUNDS_EVERY_S", 60)
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
+    "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
 }
 
 # A notice is born due this far ahead, so that a crash between storing and
@@ -532,6 +545,12 @@ CONFIRM_GAP_S = timing("CONFIRM_GAP_S", 60)
 RECEIPT_WINDOW_S = timing("RECEIPT_WINDOW_S", 2 * 3600)
 RECEIPT_LOOK_S = timing("RECEIPT_LOOK_S", (15, 30, 60))
 RECEIPT_LOOK_LATER_S = timing("RECEIPT_LOOK_LATER_S", 600)
+
+# Transaction Status: the same receipt is asked about at most once in this time.
+STATUS_MIN_GAP_S = timing("STATUS_MIN_GAP_S", 30)
+# A reversal whose result did not come: the gaps between our questions about it; the
+# last one repeats until QUESTIONS_UNTIL_S.
+REFUND_QUESTION_GAPS_S = timing("REFUND_QUESTION_GAPS_S", (60, 120, 600, 3600))
 
 # Per phone, across all shops: while a push is undecided; for the same amount
 # (M-Pesa's own rule, code 17); after a certain failure, for a queue is waiting.
