@@ -203,11 +203,12 @@ def _decide_among(receipt: Receipt, candidates: list[Payment]) -> Decision:
     askable = tuple(one.pk for one in undecided if one.checkout_request_id is not None)
     if askable:
         return Decision(Step.HOLD, ask=askable)
-    lacking = [one for one in candidates if one.decided_at is not None]
     rivals = {rival.pk for one in candidates for rival in receipts.uncounted_for(one)}
     is_over = _age_s(receipt) > settings.RECEIPT_WINDOW_S
-    if undecided:
-        (only, *more) = candidates
+    # Money that is proved has a receipt somewhere: that is looked for first.
+    lacking = [one for one in candidates if one.decided_at is not None]
+    if not lacking:
+        (only, *more) = undecided
         is_sure = not more and len(rivals) == 1 and receipts.fits_surely(receipt, only)
         if is_sure and may_spend(receipt, only.shop):
             return Decision(Step.SETTLE, payment_id=only.pk)
