@@ -394,13 +394,16 @@ def _outranks(binding: str, other: str) -> bool:
 def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
     """Whether a collection with this receipt gives way to a proof.
 
-    One that is nobody's and unspent does, and one that was bound for a weaker reason,
-    unless some of it is on its way back.
+    One that is nobody's and unspent does, and one that was guessed or that a person
+    used, unless some of it is on its way back. One whose row at M-Pesa carries the
+    other payment's reference does not: two of M-Pesa's words contradict each other.
     """
     if known.amount != payment.amount:
         return False
     if known.payment_id is None:
         return known.allocated == 0
+    if known.binding not in (Binding.FIT, Binding.PERSON):
+        return False
     if not _outranks(proof.binding, known.binding):
         return False
     going_back = (AllocationKind.RESERVED, AllocationKind.REFUNDED)
