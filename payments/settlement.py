@@ -449,12 +449,22 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
 
 
 def _is_proved_apart(payment: Payment) -> bool:
-    """Whether M-Pesa itself said that this payment was paid, not only a receipt."""
+    """Whether M-Pesa said that this prompt was paid, not only that money came."""
     return PaymentEvent.objects.filter(
         payment=payment,
         new=PaymentStatus.COMPLETED,
         source__in=(Source.QUERY, Source.CALLBACK),
     ).exists()
+
+
+def _was_paid_by_hand(payment: Payment) -> bool:
+    """Whether its money came by its reference alone, and not by its prompt."""
+    return (
+        not _is_proved_apart(payment)
+        and Collection.objects.filter(
+            payment=payment, binding=Binding.REFERENCE
+        ).exists()
+    )
 
 
 def _correct_guess(payment: Payment, proof: Proof) -> bool:
@@ -596,6 +606,11 @@ def _contradict(
     changes: dict[str, Any] = {"alarm": alarm}
     if source == Source.QUERY:
         changes |= {"next_ask_at": None, "leased_until": None}
+    if _was_paid_by_hand(payment):
+        # The prompt failed, and the customer typed its reference instead.
+        changes["alarm"] = payment.alarm
+        Payment.objects.filter(pk=payment.pk).update(**changes)
+        return Outcome.DUPLICATE
     if payment.alarm == alarm:
         Payment.objects.filter(pk=payment.pk).update(**changes)
         return Outcome.DUPLICATE

@@ -464,6 +464,28 @@ def test_another_shops_payer_never_joins_on_a_shared_account(time, db):
     ]
 
 
+def test_by_hand_to_the_reference_of_a_prompt_that_failed(paybill, time):
+    """The customer cancelled the prompt and typed its reference: no contradiction."""
+    payment = PaymentFactory(order=OrderFactory(shop=paybill.shop), phone=FULL)
+    sight(paybill, Source.PULL, reference=payment.reference)
+    assert books() == [(R1, kes(250), kes(250), payment.pk, "reference")]
+
+    assert fail(payment) == Outcome.DUPLICATE
+
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", "")
+
+
+def test_a_callback_does_not_take_what_a_reference_names(paybill, time):
+    shop = paybill.shop
+    payment = PaymentFactory(order=OrderFactory(shop=shop), phone=FULL)
+    other = PaymentFactory(order=OrderFactory(shop=shop), phone="254712345111")
+    sight(paybill, Source.PULL, reference=payment.reference)
+
+    with nothing_changes():
+        assert succeed(other, R1) == Outcome.RECEIPT_TAKEN
+
+
 # Fits.
 
 
