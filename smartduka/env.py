@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from smartduka.lib import certificates
+
 
 Timing = TypeVar("Timing", int, float, tuple[int, ...])
 
@@ -132,6 +134,19 @@ def networks(name: str, default: tuple[str, ...]) -> list[str]:
                 f"{value!r} is neither."
             ) from error
     return values
+
+
+def certificate(name: str) -> str:
+    """Return the text that names a certificate or is one, checked; "" if none."""
+    value = text(name, "")
+    if value:
+        try:
+            certificates.read(value)
+        except certificates.UnusableCertificate as error:
+            raise refuse(
+                f"{name} must be a certificate's file, or its PEM text: {error}."
+            ) from error
+    return value
 
 
 def base_url(name: str, default: str) -> str:

@@ -388,13 +388,7 @@ MPESA_INITIATOR_PASSWORD = env.text(
 
 # The environment's certificate hides the initiator's password: a file (PEM or DER), or
 # the PEM text. The simulator publishes its own, so there it is not needed.
-MPESA_CERTIFICATE = env.text("MPESA_CERTIFICATE", "")
-if (
-    MPESA_CERTIFICATE
-    and not MPESA_CERTIFICATE.lstrip().startswith("-----BEGIN ")
-    and not Path(MPESA_CERTIFICATE).is_file()
-):
-    raise refuse("MPESA_CERTIFICATE must be a certificate's file, or its PEM text.")
+MPESA_CERTIFICATE = env.certificate("MPESA_CERTIFICATE")
 
 _account = {
     "MPESA_CONSUMER_KEY": MPESA_CONSUMER_KEY,

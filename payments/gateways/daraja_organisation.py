@@ -7,9 +7,13 @@ Source: daraja dossier sections 6 to 8, checked 2026-11-20.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from django.conf import settings
 
 from payments.enums import FailureReason
 from payments.gateways import answers, organisation_answers
@@ -46,6 +50,7 @@ REVERSAL_PATH = "/mpesa/reversal/v1/request"
 BALANCE_PATH = "/mpesa/accountbalance/v1/query"
 QR_PATH = "/mpesa/qrcode/v1/generate"
 CERTIFICATE_PATH = "/docs-assets/SandBoxCertificate.cer"
+CERTIFICATE_KEPT_S = 5.0
 
 # Identifier types of M-Pesa: an organisation, and the receiver of a reversal.
 ORGANISATION = "4"
@@ -57,11 +62,21 @@ MOST_PAGES = 200
 REMARKS_LENGTH = 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A certificate, where it is from, and until when it is taken for current."""
+
+    origin: str
+    pem: bytes
+    until_s: float
+
+
 class DarajaOrganisation:
     """The verbs of an organisation, on the connection of a Daraja client."""
 
     def __init__(self, daraja: Daraja) -> None:
         self._daraja = daraja
+        self._certificate = _Kept("", b"", until_s=0)
 
     def register_c2b(
         self, account: Credentials, urls: C2bUrls, *, limit_s: float
@@ -196,17 +211,23 @@ class DarajaOrganisation:
     def certificate(self, *, limit_s: float) -> bytes:
         """Return the certificate that the simulator publishes, as PEM.
 
-        Its key is new whenever it starts. Safaricom's are downloaded once and read
-        by `security_credential.read_certificate`. Raises GatewayError (certain:
-        without it nothing can be asked).
+        Its key is new whenever it starts, so it is kept for CERTIFICATE_KEPT_S only.
+        Safaricom's are downloaded once and read by
+        `security_credential.read_certificate`. Raises GatewayError (certain: without
+        it nothing can be asked).
         """
+        kept = self._certificate
+        if kept.origin == settings.MPESA_BASE_URL and time.monotonic() < kept.until_s:
+            return kept.pem
         try:
             status, text = self._daraja.fetch(CERTIFICATE_PATH, limit_s=limit_s)
         except GatewayError as error:
             raise _no_certificate(str(error)) from error
         if status != 200 or not text.startswith("-----BEGIN CERTIFICATE-----"):
             raise _no_certificate(f"HTTP {status}")
-        return text.encode()
+        until_s = time.monotonic() + CERTIFICATE_KEPT_S
+        self._certificate = _Kept(settings.MPESA_BASE_URL, text.encode(), until_s)
+        return self._certificate.pem
 
     def _begun(
         self,

@@ -8,6 +8,9 @@ from unittest import mock
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from smartduka.lib import certificates
+from tests.payments.gateways.test_security_credential import PEM
+
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32
@@ -100,6 +103,10 @@ def test_sandbox_logs_addresses_and_has_no_account_of_its_own():
         ({"MPESA_TYPE": "pochi"}, "MPESA_TYPE must be one of paybill, till"),
         ({"MPESA_SHORTCODE": "abc"}, "MPESA_SHORTCODE must be a number"),
         ({"MPESA_PARTY_B": "12"}, "MPESA_PARTY_B must be a number"),
+        ({"MPESA_CERTIFICATE": "/nowhere.cer"}, "MPESA_CERTIFICATE must be a cert"),
+        ({"MPESA_CERTIFICATE": str(ROOT)}, "no such certificate file"),
+        ({"MPESA_CERTIFICATE": str(ROOT / "manage.py")}, "this is no certificate"),
+        ({"MPESA_CERTIFICATE": "-----BEGIN CERTIFICATE-----"}, "no certificate."),
         ({"CSRF_TRUSTED_ORIGINS": "duka.co.ke"}, "CSRF_TRUSTED_ORIGINS must hold"),
         ({"SECRET_KEY": ""}, "SECRET_KEY is missing"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY is too short"),
@@ -163,6 +170,22 @@ def test_production_refuses(values, sentence):
 def test_callback_url_with_a_forbidden_word_is_refused(word):
     with pytest.raises(ImproperlyConfigured, match="MPESA_CALLBACK_URL must not"):
         load(**LEAST, MPESA_CALLBACK_URL=f"http://duka.example.co.ke/{word}")
+
+
+@pytest.mark.parametrize("form", ["file", "text", "one line"])
+def test_certificate_is_a_file_or_its_text(tmp_path, form):
+    file = tmp_path / "production.cer"
+    file.write_bytes(PEM)
+    text = PEM.decode()
+    value = {"file": str(file), "text": text, "one line": text.replace("\n", "\\n")}
+
+    settings = load(**PRODUCTION, **ACCOUNT, MPESA_CERTIFICATE=value[form])
+
+    assert certificates.read(settings["MPESA_CERTIFICATE"]).strip() == PEM.strip()
+
+
+def test_no_certificate_is_needed():
+    assert load(**LEAST)["MPESA_CERTIFICATE"] == ""
 
 
 def test_debug_makes_a_secret_key_that_web_and_worker_share():

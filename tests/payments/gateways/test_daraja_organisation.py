@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -418,6 +419,17 @@ def test_the_certificate_is_fetched(organisation, wire):
 
     assert organisation.certificate(limit_s=LIMIT_S) == PEM
     assert "Authorization" not in wire.calls[-1].request.headers
+
+
+def test_the_certificate_is_kept_for_a_moment(organisation, wire, monkeypatch):
+    wire.get(BASE + module.CERTIFICATE_PATH, body=PEM)
+    wire.get(BASE + module.CERTIFICATE_PATH, body=PEM + b"\n")
+
+    assert organisation.certificate(limit_s=LIMIT_S) == PEM
+    assert organisation.certificate(limit_s=LIMIT_S) == PEM
+    later = time.monotonic() + module.CERTIFICATE_KEPT_S
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert organisation.certificate(limit_s=LIMIT_S) == PEM + b"\n"
 
 
 @pytest.mark.parametrize(
