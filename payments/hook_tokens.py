@@ -1,9 +1,10 @@
-"""The secret in a callback's address: which payment it may speak of.
+"""The secret in a callback's address: what it may speak of.
 
 A token is a random 128-bit nonce and a signature over it, in lower-case hex: no
 row id, no forbidden word. The signature is checked by arithmetic before any
-database work; the payment is found by the nonce's hash, so that the database
-holds no token. It is a secret like a password and is in no log.
+database work; the payment, account or request is found by the nonce's hash, so that
+the database holds no token. Each kind is signed apart: a token of one is none of
+another. It is a secret like a password and is in no log.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from django.conf import settings
 
 
 NONCE_BYTES = 16
 SIGNATURE_BYTES = 16
+
+
+class Kind(StrEnum):
+    """What a token is for."""
+
+    STK = "stk"  # one payment
+    ACCOUNT = "account"  # payments by hand into an account
+    REQUEST = "request"  # the result of one request about an account
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +38,18 @@ class HookToken:
     nonce_hash: str
 
 
-def issue() -> HookToken:
-    """Make a token for one payment, signed with the first key."""
+def issue(kind: Kind = Kind.STK) -> HookToken:
+    """Make a token of a kind, signed with the first key."""
     nonce = secrets.token_bytes(NONCE_BYTES)
-    text = (nonce + _sign(nonce, settings.HOOK_SIGNING_KEYS[0])).hex()
+    text = (nonce + _sign(kind, nonce, settings.HOOK_SIGNING_KEYS[0])).hex()
     return HookToken(text=text, nonce_hash=_hash(nonce))
 
 
-def verify(text: str) -> str | None:
-    """Return the nonce's hash of a token we signed, or None. No database."""
+def verify(text: str, kind: Kind = Kind.STK) -> str | None:
+    """Return the nonce's hash of a token of this kind we signed, or None.
+
+    No database.
+    """
     if len(text) != 2 * (NONCE_BYTES + SIGNATURE_BYTES) or text != text.lower():
         return None
     try:
@@ -47,14 +60,15 @@ def verify(text: str) -> str | None:
         return None
     nonce, signature = raw[:NONCE_BYTES], raw[NONCE_BYTES:]
     good = [
-        hmac.compare_digest(signature, _sign(nonce, key))
+        hmac.compare_digest(signature, _sign(kind, nonce, key))
         for key in settings.HOOK_SIGNING_KEYS
     ]
     return _hash(nonce) if any(good) else None
 
 
-def _sign(nonce: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, b"stk hook" + nonce, "sha256")[:SIGNATURE_BYTES]
+def _sign(kind: Kind, nonce: bytes, key: bytes) -> bytes:
+    told = f"{kind.value} hook".encode() + nonce
+    return hmac.digest(key, told, "sha256")[:SIGNATURE_BYTES]
 
 
 def _hash(nonce: bytes) -> str:

@@ -1,6 +1,7 @@
 """Tokens of callback addresses: signed, unguessable, checked without a database."""
 
 import hashlib
+import hmac
 import re
 
 import pytest
@@ -46,6 +47,24 @@ def test_the_text_is_in_no_repr():
     token = hook_tokens.issue()
 
     assert token.text not in repr(token)
+
+
+@pytest.mark.parametrize("kind", hook_tokens.Kind)
+def test_a_token_of_one_kind_is_none_of_another(kind):
+    token = hook_tokens.issue(kind)
+
+    good = {one for one in hook_tokens.Kind if hook_tokens.verify(token.text, one)}
+    assert good == {kind}
+    assert hook_tokens.verify(token.text, kind) == token.nonce_hash
+
+
+def test_tokens_that_were_issued_before_there_were_kinds_are_still_good():
+    # In addresses that M-Pesa was given: 16 bytes, and HMAC-SHA256 of "stk hook" + them.
+    nonce = bytes(16)
+    signature = hmac.digest(KEYS[0], b"stk hook" + nonce, "sha256")[:16]
+    text = (nonce + signature).hex()
+
+    assert hook_tokens.verify(text) == hashlib.sha256(nonce).hexdigest()
 
 
 def test_an_older_key_still_verifies(settings):
