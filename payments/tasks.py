@@ -5,7 +5,14 @@ Delivery is at least once, so each of these may run twice and does its work once
 
 from __future__ import annotations
 
-from payments import audit, inbox, matching, questions, reconciliation
+from payments import (
+    audit,
+    inbox,
+    matching,
+    questions,
+    reconciliation,
+    refund_questions,
+)
 
 
 def ask(payment_id: str) -> None:
@@ -31,3 +38,13 @@ def sweep() -> None:
 def seal_audit() -> None:
     """Seal what happened since the last round."""
     audit.seal()
+
+
+def sweep_refunds() -> None:
+    """Hand out the refunds that M-Pesa has not decided."""
+    refund_questions.sweep()
+
+
+def attend_refund(refund_id: str) -> None:
+    """Ask what became of a reversal, if that is due."""
+    refund_questions.attend(refund_id)
