@@ -26,12 +26,8 @@ from payments.gateways.organisation import (
     OrganisationGateway,
     ResultUrls,
 )
-from payments.gateways.security_credential import (
-    UnusableCertificate,
-    read_certificate,
-)
 from payments.models import MpesaAccount, OrganisationRequest
-from smartduka.lib import clock
+from smartduka.lib import certificates, clock
 from smartduka.lib.redaction import redacted
 from smartduka.lib.sealing import Unsealable
 from smartduka.lib.transactions import give_back_connection, require_no_transaction
@@ -83,8 +79,8 @@ def initiator_of(account: MpesaAccount) -> Initiator:
     name, password = _require_initiator(account)
     if settings.MPESA_CERTIFICATE:
         try:
-            certificate = read_certificate(settings.MPESA_CERTIFICATE)
-        except UnusableCertificate as error:
+            certificate = certificates.read(settings.MPESA_CERTIFICATE)
+        except certificates.UnusableCertificate as error:
             raise NoInitiator from error
         return Initiator(name, password, certificate)
     require_no_transaction()

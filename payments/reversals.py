@@ -244,6 +244,7 @@ def _locked(
         .select_related("reserved")
         .get(pk=refund_id)
     )
+    assert refund.request_id is not None
     return held, refund, errands.locked(refund.request_id)
 
 

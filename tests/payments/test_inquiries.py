@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
-from payments import accounts, errands, gateways, inquiries
+from payments import accounts, errands, gateways, hook_tokens, inquiries
 from payments.enums import FailureReason
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged
@@ -18,6 +18,7 @@ from payments.models import (
 )
 from smartduka.lib import clock
 from tests.factories import MpesaAccountFactory
+from tests.payments.gateways.test_security_credential import PEM
 from tests.support.facts import nothing_changes, sale_of
 from tests.support.organisation import (
     FakeOrganisation,
@@ -88,6 +89,8 @@ def test_asking_stores_the_intent_calls_and_keeps_the_ids(
         "status", NUMBER, bob.user, clock.now(),
     )  # fmt: skip
     token = asked.urls.result.rpartition("/")[2]
+    assert hook_tokens.verify(token, hook_tokens.Kind.REQUEST) == request.token_hash
+    assert hook_tokens.verify(token) is None
     assert token not in str(OrganisationRequest.objects.values().get())
 
 
@@ -141,18 +144,33 @@ def test_who_has_no_initiator_here_is_not_asked(account, organisation, change):
     assert (organisation.questions, OrganisationRequest.objects.count()) == ([], 0)
 
 
-def test_the_initiator_has_the_certificate_of_the_settings(account, settings, tmp_path):
-    file = tmp_path / "certificate.pem"
-    pem = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
-    settings.MPESA_CERTIFICATE = pem
+def test_the_initiator_has_the_certificate_of_the_settings(account, settings):
+    settings.MPESA_CERTIFICATE = PEM.decode()
 
     found = inquiries.initiator_of(account)
 
     assert (found.name, found.password) == ("simapi", "SimPass123#")
-    assert found.certificate == pem.strip().encode()
-    settings.MPESA_CERTIFICATE = str(file)
+    assert found.certificate == PEM
+
+    settings.MPESA_CERTIFICATE = "/there/is/none.pem"
     with pytest.raises(errands.NoInitiator):
         inquiries.initiator_of(account)
+
+
+def test_outside_the_simulator_there_is_none_without_a_certificate(account, settings):
+    settings.MPESA_ENV = account.environment = "sandbox"
+    assert not inquiries.can_ask(account)
+
+    settings.MPESA_CERTIFICATE = PEM.decode()
+
+    assert inquiries.can_ask(account)
+
+
+def test_keys_that_cannot_be_opened_ask_nothing(account, organisation, settings):
+    settings.MPESA_ENCRYPTION_KEYS = [b"3" * 32]
+    assert not inquiries.can_ask(account)
+    assert inquiries.ask_status(account, NUMBER) is None
+    assert organisation.questions == []
 
 
 @pytest.mark.parametrize(
