@@ -150,7 +150,7 @@ def test_the_initiator_has_the_certificate_of_the_settings(account, settings):
     found = inquiries.initiator_of(account)
 
     assert (found.name, found.password) == ("simapi", "SimPass123#")
-    assert found.certificate == PEM
+    assert found.certificate == PEM.strip()
 
     settings.MPESA_CERTIFICATE = "/there/is/none.pem"
     with pytest.raises(errands.NoInitiator):
