@@ -18,6 +18,7 @@ VERDICT_TONES = {
     Verdict.NEW: cells.WAIT,
     Verdict.APPLIED: cells.GOOD,
     Verdict.DUPLICATE: cells.QUIET,
+    Verdict.HELD: cells.WAIT,
     Verdict.UNCERTAIN: cells.WAIT,
     Verdict.UNVERIFIED: cells.WAIT,
     Verdict.CONTRADICTION: cells.BAD,
@@ -77,8 +78,15 @@ def portion(allocation: Allocation) -> str:
 
 
 def shared_out(collection: Collection) -> str:
-    """Return in words where the money of a collection went, all of it."""
-    portions = [portion(one) for one in collection.allocations.all()]
+    """Return in words where the money of a collection went, all of it.
+
+    What was freed again and went elsewhere is left out: the ledger below tells it.
+    """
+    rows = list(collection.allocations.all())
+    freed = {one.releases_id for one in rows}
+    portions = [
+        portion(one) for one in rows if one.releases_id is None and one.pk not in freed
+    ]
     rest = collection.amount - collection.allocated
     if rest:
         portions.append(f"{format_kes(rest)} not matched")

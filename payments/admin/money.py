@@ -26,6 +26,8 @@ class CollectionFilter(QuestionFilter):
             ),
             "alone": ("No second source yet", Q(confirmed_at__isnull=True)),
             "rest": ("Not matched, or in part", Q(allocated__lt=F("amount"))),
+            "disputed": ("M-Pesa's books say otherwise", ~Q(disputed="")),
+            "reversed": ("Sent back at M-Pesa", Q(reversed_at__isnull=False)),
         }
 
 
@@ -72,8 +74,8 @@ class CollectionAdmin(BookAdmin):
     search_help_text = "M-Pesa's receipt number"
     inlines = (AllocationInline,)
     fields = readonly_fields = (
-        "sum", "code", "payer", "about", "shop_name", "into", "source", "paid",
-        "sighted", "confirmed", "rest",
+        "sum", "code", "payer", "about", "shop_name", "into", "source", "binding",
+        "paid", "sighted", "confirmed", "rest", "disputed",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Collection]:

@@ -3,6 +3,7 @@
 import pytest
 
 from payments import inbox, notices, settlement
+from payments.admin import cells
 from payments.enums import Verdict
 from payments.models import Notice, Payment
 from shops.enums import Role
@@ -244,3 +245,7 @@ def test_rows_of_two_shops_are_told_apart(operator, alice, charlie, ours, listed
         theirs.notice.pk
     ]
     assert listed(operator, "payments/notice", shop=alice.shop.pk) == [ours.notice.pk]
+
+
+def test_every_verdict_has_its_colour():
+    assert set(cells.VERDICT_TONES) == set(Verdict)
