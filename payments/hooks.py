@@ -8,6 +8,7 @@ for nobody but us would try again (law 3).
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
@@ -15,7 +16,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from payments import hook_tokens, inbox
+from payments import c2b, hook_tokens, inbox
+from payments.hook_tokens import Kind
 from smartduka.lib import net
 from smartduka.lib.api import UNAVAILABLE, error_body
 
@@ -23,27 +25,54 @@ from smartduka.lib.api import UNAVAILABLE, error_body
 logger = logging.getLogger(__name__)
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
+Store = Callable[[str, inbox.Raw], inbox.Stored | None]
 
 
 @csrf_exempt
 def stk(request: HttpRequest, token: str) -> HttpResponse:
     """Take an STK callback for the payment that the token names."""
+    return _take(request, token, Kind.STK, inbox.store_for_payment)
+
+
+@csrf_exempt
+def hand(request: HttpRequest, token: str) -> HttpResponse:
+    """Take M-Pesa's word of a payment by hand into the account of the token."""
+    return _take(request, token, Kind.ACCOUNT, inbox.store_for_account)
+
+
+@csrf_exempt
+def check(request: HttpRequest, token: str) -> HttpResponse:
+    """Say whether a payment by hand may be made: the money has not moved yet.
+
+    Nothing is kept, for nothing happened; what follows comes to `hand`. Whatever
+    breaks here refuses no customer.
+    """
     if request.method != "POST":
         return _wrong_verb()
-    nonce_hash = hook_tokens.verify(token)
+    nonce_hash = hook_tokens.verify(token, Kind.ACCOUNT)
     if nonce_hash is None:
         return _reject(request)
     raw = _raw(request)
     try:
-        stored = inbox.store_for_payment(nonce_hash, raw)
-    except (DatabaseError, InterfaceError):
-        logger.exception("a callback could not be stored")
-        return _unavailable()
-    if stored.is_new:
-        inbox.process_now(stored.notice_id)
-    else:
-        inbox.reconsider(stored.notice_id, raw)
-    return JsonResponse(ACCEPTED)
+        refusal = c2b.refusal(nonce_hash, raw.body)
+    except Exception:
+        logger.exception("a payment by hand could not be looked at, so it may be made")
+        refusal = ""
+    if refusal:
+        return JsonResponse({"ResultCode": refusal, "ResultDesc": "Rejected"})
+    return JsonResponse({"ResultCode": "0", "ResultDesc": "Accepted"})
+
+
+@csrf_exempt
+def result(request: HttpRequest, token: str) -> HttpResponse:
+    """Take the result of a request that we made about an account."""
+    return _take(request, token, Kind.REQUEST, _store_result)
+
+
+@csrf_exempt
+def over(request: HttpRequest, token: str) -> HttpResponse:
+    """Take M-Pesa's word that it gave up on a request of ours."""
+    return _take(request, token, Kind.REQUEST, _store_timeout)
 
 
 @csrf_exempt
@@ -62,6 +91,34 @@ def untokened(request: HttpRequest) -> HttpResponse:
     except Exception:
         logger.exception("a callback without token could not be looked at")
     return JsonResponse(ACCEPTED)
+
+
+def _take(request: HttpRequest, token: str, kind: Kind, store: Store) -> HttpResponse:
+    """Verify by arithmetic, store, process, answer: the same for every hook."""
+    if request.method != "POST":
+        return _wrong_verb()
+    nonce_hash = hook_tokens.verify(token, kind)
+    if nonce_hash is None:
+        return _reject(request)
+    raw = _raw(request)
+    try:
+        stored = store(nonce_hash, raw)
+    except (DatabaseError, InterfaceError):
+        logger.exception("a callback could not be stored")
+        return _unavailable()
+    if stored is not None and stored.is_new:
+        inbox.process_now(stored.notice_id)
+    elif stored is not None:
+        inbox.reconsider(stored.notice_id, raw)
+    return JsonResponse(ACCEPTED)
+
+
+def _store_result(nonce_hash: str, raw: inbox.Raw) -> inbox.Stored | None:
+    return inbox.store_for_request(nonce_hash, raw, is_timeout=False)
+
+
+def _store_timeout(nonce_hash: str, raw: inbox.Raw) -> inbox.Stored | None:
+    return inbox.store_for_request(nonce_hash, raw, is_timeout=True)
 
 
 def _reject(request: HttpRequest) -> HttpResponse:

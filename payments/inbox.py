@@ -1,33 +1,34 @@
 """Notices: stored before they are believed, then judged, never forgotten (law 3).
 
 Storing is one committed statement; a notice is born due. Processing clears that in
-the same transaction that applies the notice, so a crash in between leaves it due
-and the sweep finds it. A notice that breaks its processing backs off, and is parked
-where a person sees it.
+the same transaction that applies the notice, or, for those kinds whose work is several
+transactions, after the last of them: a crash in between leaves it due and the sweep
+finds it. A notice that breaks its processing backs off, and is parked where a person
+sees it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import Q
 
 from orders.models import Order
-from payments import acceptance, notices, schedule, settlement
+from payments import acceptance, c2b, inquiries, notices, schedule, settlement
 from payments.enums import Source, Verdict
 from payments.gateways import result_codes
-from payments.models import Notice, Payment
+from payments.models import AccountHook, Notice, OrganisationRequest, Payment
 from payments.settlement import Outcome
 from smartduka.lib import clock, later
 from smartduka.lib.redaction import redacted
 from smartduka.lib.text import clean
-from smartduka.lib.transactions import hasty_transaction, repeated
+from smartduka.lib.transactions import hasty, hasty_transaction, repeated
 
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ NOTICE_TASK = "payments.tasks.process_notice"
 # What is still written when processing broke: optional, the notice is due by birth.
 AFTERWARDS_LIMIT_S = 0.2
 STK, UNTOKENED, REJECTED, ORPHAN = "stk", "untokened", "rejected", "orphan"
+C2B, RESULT, TIMEOUT = "c2b", "result", "timeout"
+# What a notice may be about: it has an owner whose books it can change.
+OWNED = Q(payment__isnull=False) | Q(account__isnull=False) | Q(request__isnull=False)
 
 VERDICTS = {
     Outcome.COMPLETED: Verdict.APPLIED,
@@ -49,6 +53,8 @@ VERDICTS = {
     Outcome.CONTRADICTION: Verdict.CONTRADICTION,
     Outcome.RECEIPT_TAKEN: Verdict.UNVERIFIED,
 }
+# The kinds that own their transactions. They may be applied twice and change nothing.
+APART = frozenset({C2B, RESULT, TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,38 @@ def store_for_payment(nonce_hash: str, raw: Raw) -> Stored:
         .first()
     )
     if payment_id is None:
-        return _insert(ORPHAN, None, raw, Verdict.ORPHAN, next_try_at=None)
-    first_try = clock.now() + clock.seconds(settings.NOTICE_FIRST_TRY_S)
-    return _insert(STK, payment_id, raw, Verdict.NEW, next_try_at=first_try)
+        return _insert(_row(ORPHAN, raw, Verdict.ORPHAN))
+    return _insert(_born_due(STK, raw, payment_id=payment_id))
+
+
+def store_for_account(nonce_hash: str, raw: Raw) -> Stored | None:
+    """Commit a notice of a payment by hand that came with a good token; born due.
+
+    A token whose address was retired, or that is nobody's, makes an orphan: kept once
+    per body, capped, for who has it may not be M-Pesa any more; None when there are
+    enough. Raises DatabaseError when it could not be stored.
+    """
+    account_id = (
+        AccountHook.objects.filter(token_hash=nonce_hash, retired_at__isnull=True)
+        .values_list("account_id", flat=True)
+        .first()
+    )
+    if account_id is None:
+        return _insert_capped(ORPHAN, raw, Verdict.ORPHAN)
+    return _insert(_born_due(C2B, raw, account_id=account_id))
+
+
+def store_for_request(nonce_hash: str, raw: Raw, *, is_timeout: bool) -> Stored | None:
+    """Commit a result, or M-Pesa's word that there is none; as `store_for_account`."""
+    request_id = (
+        OrganisationRequest.objects.filter(token_hash=nonce_hash)
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if request_id is None:
+        return _insert_capped(ORPHAN, raw, Verdict.ORPHAN)
+    kind = TIMEOUT if is_timeout else RESULT
+    return _insert(_born_due(kind, raw, request_id=request_id))
 
 
 def store_untokened(raw: Raw) -> Stored | None:
@@ -97,18 +132,27 @@ def count_rejected(raw: Raw) -> None:
     _insert_capped(REJECTED, raw, Verdict.REJECTED)
 
 
-@repeated
 def process(notice_id: int) -> Verdict:
     """Judge a stored notice and apply what it proves; return its verdict.
 
     Opens a transaction; locks order, payment, then what settlement locks, waiting
-    at most NOTICE_PROCESS_LIMIT_S for a lock. Processing twice changes nothing.
-    Raises whatever breaks it; the notice is due again then.
+    at most NOTICE_PROCESS_LIMIT_S for a lock. Notices about an account, or about a
+    request, own several transactions. Processing twice changes nothing. Raises
+    whatever breaks it; the notice is due again then.
     """
+    verdict = _process_for_payment(notice_id)
+    return _process_apart(notice_id) if verdict is None else verdict
+
+
+@repeated
+def _process_for_payment(notice_id: int) -> Verdict | None:
+    """Process a notice of an STK payment; None if it is one of another kind."""
     with hasty_transaction(settings.NOTICE_PROCESS_LIMIT_S):
-        payment_id, order_id, verdict = Notice.objects.values_list(
-            "payment_id", "payment__order_id", "verdict"
+        kind, payment_id, order_id, verdict = Notice.objects.values_list(
+            "kind", "payment_id", "payment__order_id", "verdict"
         ).get(pk=notice_id)
+        if kind in APART:
+            return None
         if payment_id is None or order_id is None:
             return Verdict(verdict)
         order, payment = settlement.locked(payment_id, order_id=order_id)
@@ -117,10 +161,32 @@ def process(notice_id: int) -> Verdict:
         if notice.processed_at is not None:
             return Verdict(notice.verdict)
         verdict = _judge(notice, order, payment)
-        Notice.objects.filter(pk=notice_id).update(
-            verdict=verdict, processed_at=clock.now(), next_try_at=None, error=""
-        )
+        _close(notice_id, verdict)
     return verdict
+
+
+def _process_apart(notice_id: int) -> Verdict:
+    notice = Notice.objects.select_related("account", "request").get(pk=notice_id)
+    if notice.processed_at is not None:
+        return Verdict(notice.verdict)
+    with hasty(settings.NOTICE_PROCESS_LIMIT_S):
+        verdict = _apply_apart(notice)
+        _close(notice_id, verdict)
+    return verdict
+
+
+def _apply_apart(notice: Notice) -> Verdict:
+    if notice.kind == C2B:
+        return c2b.apply(notice)
+    if notice.kind == TIMEOUT:
+        return inquiries.apply_timeout(notice)
+    return inquiries.apply_result(notice)
+
+
+def _close(notice_id: int, verdict: Verdict) -> None:
+    Notice.objects.filter(pk=notice_id, processed_at__isnull=True).update(
+        verdict=verdict, processed_at=clock.now(), next_try_at=None, error=""
+    )
 
 
 def attempt(notice_id: int) -> Verdict | None:
@@ -182,7 +248,7 @@ def reconsider(notice_id: int, raw: Raw) -> None:
 
 def process_again(notice_id: int) -> Verdict | None:
     """Process a parked or broken notice once more, because a person asked for it."""
-    Notice.objects.filter(pk=notice_id, payment__isnull=False).update(
+    Notice.objects.filter(OWNED, pk=notice_id).update(
         processed_at=None, next_try_at=clock.now(), attempts=0, verdict=Verdict.NEW
     )
     return attempt(notice_id)
@@ -294,18 +360,9 @@ def _apply(
     return outcome
 
 
-def _insert(
-    kind: str,
-    payment_id: uuid.UUID | None,
-    raw: Raw,
-    verdict: Verdict,
-    *,
-    next_try_at: datetime | None,
-) -> Stored:
-    """Insert a notice, or count one more copy: one statement, its own commit."""
-    row = Notice(
+def _row(kind: str, raw: Raw, verdict: Verdict, **facts: Any) -> Notice:
+    return Notice(
         kind=kind,
-        payment_id=payment_id,
         body=raw.body,
         body_hash=hashlib.sha256(raw.body).hexdigest(),
         is_cut=raw.is_cut,
@@ -313,8 +370,18 @@ def _insert(
         address_is_listed=raw.address_is_listed,
         verdict=verdict,
         received_at=clock.now(),
-        next_try_at=next_try_at,
+        **facts,
     )
+
+
+def _born_due(kind: str, raw: Raw, **owner: Any) -> Notice:
+    row = _row(kind, raw, Verdict.NEW, **owner)
+    row.next_try_at = row.received_at + clock.seconds(settings.NOTICE_FIRST_TRY_S)
+    return row
+
+
+def _insert(row: Notice) -> Stored:
+    """Insert a notice, or count one more copy: one statement, its own commit."""
     statement, values = _insert_or_count(row)
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
@@ -325,12 +392,7 @@ def _insert(
 def _insert_or_count(row: Notice) -> tuple[str, list[Any]]:
     """The statement for a row, by hand: the ORM's own returns no id on a conflict."""
     fields = [field for field in Notice._meta.concrete_fields if not field.primary_key]
-    target = (
-        "(kind, body_hash)"
-        " WHERE account_id IS NULL AND payment_id IS NULL AND request_id IS NULL"
-        if row.payment_id is None
-        else "(payment_id, body_hash) WHERE payment_id IS NOT NULL"
-    )
+    target = _conflict_target(row)
     quote = connection.ops.quote_name
     table = quote(Notice._meta.db_table)
     columns = ", ".join(quote(str(field.column)) for field in fields)
@@ -347,17 +409,29 @@ def _insert_or_count(row: Notice) -> tuple[str, list[Any]]:
     return statement, values
 
 
+def _conflict_target(row: Notice) -> str:
+    """Which unique constraint says that a row is there already."""
+    if row.payment_id is not None:
+        return "(payment_id, body_hash) WHERE payment_id IS NOT NULL"
+    if row.account_id is not None:
+        return "(account_id, body_hash) WHERE account_id IS NOT NULL"
+    if row.request_id is not None:
+        return "(request_id, kind, body_hash) WHERE request_id IS NOT NULL"
+    return (
+        "(kind, body_hash)"
+        " WHERE account_id IS NULL AND payment_id IS NULL AND request_id IS NULL"
+    )
+
+
 def _insert_capped(kind: str, raw: Raw, verdict: Verdict) -> Stored | None:
-    body_hash = hashlib.sha256(raw.body).hexdigest()
-    known = Notice.objects.filter(
-        kind=kind, body_hash=body_hash, payment__isnull=True
-    ).exists()
+    row = _row(kind, raw, verdict)
+    known = Notice.objects.filter(~OWNED, kind=kind, body_hash=row.body_hash).exists()
     if not known:
         kept = Notice.objects.filter(kind=kind).count()
         if kept >= settings.REJECTED_NOTICES_KEPT:
             logger.warning("%s notices: %s kept, one more not", kind, kept)
             return None
-    return _insert(kind, None, raw, verdict, next_try_at=None)
+    return _insert(row)
 
 
 def _count_attempt(notice_id: int) -> bool:

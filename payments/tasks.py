@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from payments import (
     audit,
+    c2b,
     inbox,
     matching,
     questions,
@@ -28,6 +29,11 @@ def process_notice(notice_id: int) -> None:
 def match(receipt_id: int) -> None:
     """Look again at a receipt that was held."""
     matching.look(receipt_id)
+
+
+def confirm_receipt(receipt_id: int) -> None:
+    """Ask M-Pesa about a receipt that only the C2B address told of."""
+    c2b.confirm(receipt_id)
 
 
 def sweep() -> None:

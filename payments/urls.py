@@ -21,4 +21,10 @@ urlpatterns = [
     path("payments/mpesa/failed", views.Failed.as_view()),
     path("payments/mpesa/callback", hooks.untokened),
 ]
-hook_urlpatterns = [path("stk/<str:token>", hooks.stk)]
+hook_urlpatterns = [
+    path("stk/<str:token>", hooks.stk),
+    path("hand/<str:token>", hooks.hand),
+    path("check/<str:token>", hooks.check),
+    path("result/<str:token>", hooks.result),
+    path("over/<str:token>", hooks.over),
+]

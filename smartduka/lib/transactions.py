@@ -90,6 +90,36 @@ def hasty_transaction(limit_s: float) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hasty(limit_s: float) -> Iterator[None]:
+    """Let the transactions that are opened inside wait for a lock at most so long.
+
+    For work that owns several of them. Call outside any transaction, and give no
+    connection back inside. Raises OperationalError when a lock was not to be had.
+    """
+    limit_ms = int(limit_s * 1000)
+    if connection.vendor == "sqlite":
+        before = _pragma("PRAGMA busy_timeout")
+        _pragma(f"PRAGMA busy_timeout = {limit_ms}")
+        try:
+            yield
+        finally:
+            _pragma(f"PRAGMA busy_timeout = {before}")
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET lock_timeout = {limit_ms}; SET statement_timeout = {limit_ms}"
+        )
+    hurried = connection.connection
+    try:
+        yield
+    finally:
+        # A connection that broke takes its settings with it.
+        if connection.connection is hurried and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout; RESET statement_timeout")
+
+
 def repeated(function: Callable[P, T]) -> Callable[P, T]:
     """Run a function that owns its transaction again after a deadlock.
 
