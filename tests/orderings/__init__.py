@@ -1,0 +1,1 @@
+"""Facts in every order they can come."""
