@@ -13,6 +13,14 @@ class RefundInTheWay(DomainError):
     http_status = 409
 
 
+class ChangedMeanwhile(DomainError):
+    """The money is not what the asker saw."""
+
+    code = "CHANGED_MEANWHILE"
+    message = "This money changed since you looked. Look again, then decide."
+    http_status = 409
+
+
 class SentBackAlready(DomainError):
     """M-Pesa sent it back, proved."""
 

@@ -42,6 +42,7 @@ from payments.models import (
 from payments.refund_money import Held, MoreThanLeft
 from payments.refund_refusals import (
     CannotReverse,
+    ChangedMeanwhile,
     NotWaiting,
     RefundInTheWay,
     SamePerson,
@@ -57,6 +58,8 @@ from smartduka.lib.transactions import repeated
 
 
 REASON_LENGTH = 200
+# How the sentence begins that says what was learned before acting (law 6).
+ASKED_FIRST = "M-Pesa was asked first:"
 # As long as nothing else is set for a shop.
 SECOND_PERSON_FROM = 5000
 
@@ -82,6 +85,7 @@ class _Wish:
     reason: str
     restocks: bool
     learned: str
+    left: Decimal | None
 
 
 def ask(
@@ -92,8 +96,12 @@ def ask(
     amount: int,
     reason: str,
     restocks: bool,
+    left: Decimal | None = None,
 ) -> Refund:
     """Ask for money back: whole KES of one collection, free or of its sale.
+
+    `left`: how much could go back when the asker looked; if that changed, by somebody
+    else or by the same form sent twice, nothing is done.
 
     Undecided payments of its sales are asked about first (law 6); what was learned is
     in the refund's first event. Below the shop's limit it is sent at once, from it
@@ -102,7 +110,7 @@ def ask(
     transaction. Locks orders, payments, collection, refund, products.
 
     Raises Forbidden, NotFound, AmountTooSmall, InvalidRequest, SentBackAlready,
-    RefundInTheWay, MoreThanLeft, CannotReverse, NoInitiator, SpentAlready.
+    RefundInTheWay, ChangedMeanwhile, MoreThanLeft, CannotReverse, SpentAlready.
     """
     collection = _collection_for(access, collection_id)
     if amount < 1:
@@ -119,6 +127,7 @@ def ask(
         reason=reason.strip()[:REASON_LENGTH],
         restocks=restocks,
         learned=_ask_first(_sales_of(collection)),
+        left=left,
     )
     try:
         refund, errand = _ask(wish)
@@ -333,6 +342,8 @@ def _require_refundable(held: Held, wish: _Wish) -> None:
     undecided = refund_money.undecided_of(collection)
     if undecided is not None:
         raise RefundInTheWay(_why_in_the_way(undecided))
+    if wish.left is not None and wish.left != held.left:
+        raise ChangedMeanwhile
     if wish.method != RefundMethod.REVERSAL:
         return
     if why := why_not_reversible(collection):
@@ -420,8 +431,8 @@ def _ask_first(orders: Iterable[Order]) -> str:
     words = []
     if paid:
         total = sum((one.amount for one in paid), Decimal(0))
-        words.append(f"M-Pesa was asked first: {format_kes(total)} more arrived.")
+        words.append(f"{format_kes(total)} more arrived.")
     if still:
         total = sum((one.amount for one in still), Decimal(0))
-        words.append(f"Still undecided: {format_kes(total)} asked from the customer.")
-    return " ".join(words) or "M-Pesa was asked first: nothing else was paid."
+        words.append(f"{format_kes(total)} asked from the customer is undecided.")
+    return " ".join((ASKED_FIRST, *(words or ["nothing else was paid."])))

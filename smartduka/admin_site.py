@@ -22,6 +22,7 @@ from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.messages import NoticeAdmin
 from payments.admin.money import AllocationAdmin, CollectionAdmin
+from payments.admin.refunds import RefundAdmin
 from payments.models import (
     Allocation,
     Collection,
@@ -29,6 +30,7 @@ from payments.models import (
     MpesaSettings,
     Notice,
     Payment,
+    Refund,
 )
 from shops.admin import (
     MembershipAdmin,
@@ -48,6 +50,7 @@ BOOKS: tuple[tuple[type[Model], type[ModelAdmin]], ...] = (
     (Notice, NoticeAdmin),
     (Collection, CollectionAdmin),
     (Allocation, AllocationAdmin),
+    (Refund, RefundAdmin),
     (MpesaSettings, MpesaSettingsAdmin),
     (MpesaAccount, MpesaAccountAdmin),
     (Order, OrderAdmin),

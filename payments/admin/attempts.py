@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from payments import queries, states
 from payments.admin import cells as words
+from payments.admin.refunds import offer
 from payments.enums import FailureReason, Method, PaymentStatus
 from payments.models import Collection, Notice, Payment, PaymentEvent
 from shops import book_cells as cells
@@ -250,8 +251,17 @@ class PaymentAdmin(BookAdmin):
             "reason": words.reason(payment),
             "remedy": words.remedy(payment),
             "alarm": words.plain(payment.alarm) if payment.alarm else "",
+            "send_back": self._where_to_send_back(request, payment),
         }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _where_to_send_back(self, request: HttpRequest, payment: Payment) -> str:
+        """The form for its money; a payment made of a part leads to the whole."""
+        money = Collection.objects.filter(
+            Q(payment=payment) | Q(allocations__payment=payment),
+            reversed_at__isnull=True,
+        )
+        return offer(request, money.order_by("pk").first())
 
     def title_of(self, row: Payment) -> str:
         return f"Payment for sale {row.order.number}"

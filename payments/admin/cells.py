@@ -26,6 +26,7 @@ VERDICT_TONES = {
     Verdict.UNTOKENED: cells.QUIET,
     Verdict.REJECTED: cells.QUIET,
     Verdict.ORPHAN: cells.BAD,
+    Verdict.HELD: cells.WAIT,
     Verdict.PARKED: cells.BAD,
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from payments.admin import cells as words
+from payments.admin.refunds import offer
 from payments.enums import AllocationKind
 from payments.models import Allocation, Collection
 from shops import book_cells as cells
@@ -90,6 +93,12 @@ class CollectionAdmin(BookAdmin):
         """Find the money of a receipt, however it is typed."""
         text = search_term.strip().upper()
         return (queryset.filter(receipt=text) if text else queryset), False
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["send_back"] = offer(request, context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="Amount", ordering="amount")
     def sum(self, collection: Collection) -> SafeString:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from payments import accounts, inbox, settlement
 from payments.enums import Source
-from payments.models import Allocation, Collection, Notice
+from payments.models import Allocation, Collection, Notice, Refund
 from shops.models import Membership, StockMovement
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory, ProductFactory
@@ -22,6 +22,7 @@ MODELS = (
     "payments/notice",
     "payments/collection",
     "payments/allocation",
+    "payments/refund",
     "payments/mpesasettings",
     "payments/mpesaaccount",
     "orders/order",
@@ -65,6 +66,16 @@ def store_notice(payment, body=None):
     return Notice.objects.get(pk=stored.notice_id)
 
 
+def refund_of(collection):
+    """Make the row of a refund that failed."""
+    return Refund.objects.create(
+        shop=collection.shop, collection=collection, payment=collection.payment,
+        order=collection.payment.order, method="cash", amount=1, state="failed",
+        reason="Did not fit", reserved=collection.allocations.get(),
+        asked_at=clock.now(), decided_at=clock.now(),
+    )  # fmt: skip
+
+
 def rows_of(shop, owner, *, phone, receipt, product=None, account=None):
     """Make one row of every model for a shop."""
     product = product or ProductFactory(shop=shop, name=f"Sugar of {shop.name}")
@@ -80,6 +91,7 @@ def rows_of(shop, owner, *, phone, receipt, product=None, account=None):
             "payments/notice": notice,
             "payments/collection": collection,
             "payments/allocation": Allocation.objects.get(collection=collection),
+            "payments/refund": refund_of(collection),
             "payments/mpesasettings": shop.mpesa_settings,
             "payments/mpesaaccount": account,
             "orders/order": order,

@@ -83,7 +83,7 @@ def test_page_of_a_payment_costs_the_same_for_one_event_and_for_many(alice):
         settle(payment, f"UAE5MORE{number:02}")
     many = cost(alice, address)
 
-    assert (len(few), len(many)) == (9, 9), "\n".join(many)
+    assert (len(few), len(many)) == (10, 10), "\n".join(many)
 
 
 def test_page_of_a_sale_costs_the_same_for_one_line_and_for_three(alice):

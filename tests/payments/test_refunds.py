@@ -35,6 +35,7 @@ from payments.models import (
 )
 from payments.refund_refusals import (
     CannotReverse,
+    ChangedMeanwhile,
     NotUndecided,
     NotWaiting,
     RefundInTheWay,
@@ -389,6 +390,17 @@ def test_what_went_back_in_part_is_not_reversed(paid, manager):
         ask(manager, paid, "reversal")
 
 
+def test_a_form_that_is_sent_twice_gives_back_once(paid, manager):
+    wish = {"amount": 100, "left": Decimal(250)}
+    ask(manager, paid, **wish)
+
+    with nothing_changes(), pytest.raises(ChangedMeanwhile):
+        ask(manager, paid, **wish)
+
+    assert portions(paid) == {"refunded": 100, "sale": 150}
+    assert ask(manager, paid, amount=100, left=Decimal(150)).state == "done"
+
+
 # A second person.
 
 
@@ -536,7 +548,7 @@ def test_what_was_learned_first_is_told(paid, manager, other, mpesa):
     ("answer", "words"),
     [
         (final("1032"), "M-Pesa was asked first: nothing else was paid."),
-        (None, "Still undecided: KES 40 asked from the customer."),
+        (None, "M-Pesa was asked first: KES 40 asked from the customer is undecided."),
     ],
 )
 def test_what_is_still_undecided_is_told(paid, manager, other, mpesa, answer, words):
