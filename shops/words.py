@@ -60,6 +60,26 @@ FIXED = (
         "An earlier prompt is still undecided. Ask the customer whether it was"
         " paid; confirm that it was not, to send another."
     ),
+    gettext_noop(
+        "This M-Pesa account has no initiator: M-Pesa cannot be asked, and cannot "
+        "send money back. Tell the owner."
+    ),
+    gettext_noop("Another refund of this money is being decided. Look at it first."),
+    gettext_noop("This money changed since you looked. Look again, then decide."),
+    gettext_noop("M-Pesa sent this money back to the customer already."),
+    gettext_noop("This refund does not wait for anybody: it was decided."),
+    gettext_noop("M-Pesa has nothing to decide about this refund."),
+    gettext_noop(
+        "You asked for this refund: another manager or the owner must decide."
+    ),
+    gettext_noop("Only the platform's operator may do this."),
+    gettext_noop("Say why the money goes back."),
+    gettext_noop("Say how the money goes back."),
+    gettext_noop("Say why it is refused."),
+    gettext_noop(
+        "Part of this money went back already, and M-Pesa sends back a whole "
+        "payment only."
+    ),
 )
 
 # What a sentence with figures in it comes to.
@@ -70,6 +90,10 @@ BY_CODE = {
     "AMOUNT_EXCEEDS_BALANCE": gettext_noop("This is more than the sale still needs."),
     "MPESA_006": gettext_noop(
         "This phone was asked a moment ago. Wait a little, or use another phone."
+    ),
+    "REFUND_TOO_LARGE": gettext_noop("This is more than what is left of this money."),
+    "CANNOT_REVERSE": gettext_noop(
+        "M-Pesa cannot send this money back. Give it back in another way."
     ),
 }
 
