@@ -71,6 +71,10 @@ class NotRegistered(DomainError):
     message = "M-Pesa did not take the address for payments by hand."
     http_status = 502
 
+    def __init__(self, message: str, *, may_retry: bool) -> None:
+        super().__init__(message)
+        self.may_retry = may_retry
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -197,8 +201,14 @@ def valid_addresses(account: MpesaAccount) -> Any:
     return AccountHook.objects.filter(account=account, retired_at__isnull=True)
 
 
+def last_notice(account: MpesaAccount) -> Notice | None:
+    """The newest confirmation that came to an address of an account, unread."""
+    rows = Notice.objects.filter(account=account).defer("body")
+    return rows.order_by("-received_at", "-pk").first()
+
+
 def register_with_simulator() -> list[MpesaAccount]:
-    """Register every account with the simulator; return those it did not take.
+    """Register every account with the simulator; return those to be tried again.
 
     It forgets whatever it knew when it ends, so each account gets the same address
     each time. Does nothing in any other environment.
@@ -210,9 +220,11 @@ def register_with_simulator() -> list[MpesaAccount]:
         token = hook_tokens.reissue(Kind.ACCOUNT, str(account.pk))
         try:
             _register(account, None, token)
-        except DomainError as error:
+        except accounts.NotConfigured as error:
             logger.info("%s is not registered: %s", account, error.message)
-            left.append(account)
+        except NotRegistered as error:
+            if error.may_retry:
+                left.append(account)
     return left
 
 
@@ -344,10 +356,10 @@ def _register(account: MpesaAccount, actor: Any, token: HookToken) -> Registrati
             credentials, urls, limit_s=settings.PUSH_READ_TIMEOUT_S
         )
     except GatewayError as error:
-        logger.warning("payments by hand of %s not registered: %s", account, error)
+        logger.info("payments by hand of %s not registered: %s", account, error)
         if error.certain:
             _retire_unused(hook)
-        raise NotRegistered(_in_words(error)) from error
+        raise NotRegistered(_in_words(error), may_retry=error.may_retry) from error
     if answer.already:
         _retire_unused(hook)
     else:

@@ -254,6 +254,12 @@ def process_again(notice_id: int) -> Verdict | None:
     return attempt(notice_id)
 
 
+def is_owned(notice: Notice) -> bool:
+    """Whether it is about something whose books it can change."""
+    owners = (notice.payment_id, notice.account_id, notice.request_id)
+    return any(owner is not None for owner in owners)
+
+
 def ask_about_untokened(body: bytes) -> None:
     """Bring forward the question of a known undecided payment that a body names."""
     try:

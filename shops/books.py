@@ -18,7 +18,7 @@ from django.contrib import admin
 from django.contrib.admin.filters import SimpleListFilter
 from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
@@ -135,12 +135,14 @@ class BoundedPaginator(Pages):
 class BookAdmin(ModelAdmin):
     """A list of a shop's rows. Reading is allowed; the rest says so itself.
 
-    `shop_path` leads from the row to its shop; None means the operator alone.
+    `shop_path` leads from the row to its shop; None means the operator alone. Rows
+    that may hang on something else have `other_shop_paths` too; one leads somewhere.
     `lookups` are the query parameters that links of ours use besides the filters:
     all others are refused, or a masked column could be guessed digit by digit.
     """
 
     shop_path: str | None = "shop"
+    other_shop_paths: tuple[str, ...] = ()
     lookups: tuple[str, ...] = ()
 
     actions_on_top = True
@@ -167,7 +169,10 @@ class BookAdmin(ModelAdmin):
             return rows
         if self.shop_path is None:
             return rows.none()
-        return rows.filter(**{f"{self.shop_path}__in": list(reach.roles)})
+        theirs = Q(**{f"{self.shop_path}__in": list(reach.roles)})
+        for path in self.other_shop_paths:
+            theirs |= Q(**{f"{path}__in": list(reach.roles)})
+        return rows.filter(theirs)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -268,11 +273,14 @@ class BookAdmin(ModelAdmin):
             obj.save(update_fields=form.changed_data)
 
     def _shop_of(self, row: Any) -> Shop | None:
-        names = () if self.shop_path == "pk" else (self.shop_path or "").split("__")
-        found: Shop | None = functools.reduce(
-            lambda value, name: getattr(value, name, None), names, row
-        )
-        return found
+        for shop_path in (self.shop_path or "", *self.other_shop_paths):
+            names = () if shop_path == "pk" else shop_path.split("__")
+            found: Shop | None = functools.reduce(
+                lambda value, name: getattr(value, name, None), names, row
+            )
+            if found is not None:
+                return found
+        return None
 
 
 class LedgerInline(TabularInline):

@@ -48,9 +48,11 @@ class NoticeFilter(QuestionFilter):
 
 
 class NoticeAdmin(BookAdmin):
-    """A message from outside. One that names no payment is the operator's alone."""
+    """A message from outside. One that is about nobody, or about the platform's own
+    account, is the operator's alone."""
 
     shop_path = "payment__shop"
+    other_shop_paths = ("account__shop", "request__account__shop")
     list_display = (
         "what", "verdict_words", "about", "at", "copies", "attempts", "trouble",
         "shop_name",
@@ -69,7 +71,9 @@ class NoticeAdmin(BookAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notice]:
         rows = super().get_queryset(request)
-        return rows.select_related("payment__shop").defer("body")
+        return rows.select_related(
+            "payment__shop", "account__shop", "request__account__shop"
+        ).defer("body")
 
     def has_process_permission(self, request: HttpRequest) -> bool:
         """Whether the person may have notices processed again, of some shop."""
@@ -77,12 +81,11 @@ class NoticeAdmin(BookAdmin):
 
     def may_process(self, request: HttpRequest, notice: Notice) -> bool:
         """Whether a second look at this one is useful, and the person may ask."""
+        if notice.verdict not in MAY_CHANGE or not inbox.is_owned(notice):
+            return False
         shop_id = self.shop_id_of(notice)
-        return (
-            notice.verdict in MAY_CHANGE
-            and shop_id is not None
-            and reach_of(request).may_manage(shop_id)
-        )
+        reach = reach_of(request)
+        return reach.is_operator if shop_id is None else reach.may_manage(shop_id)
 
     @admin.action(description="Process again", permissions=["process"])
     def process_again(self, request: HttpRequest, queryset: QuerySet[Notice]) -> None:
@@ -141,12 +144,15 @@ class NoticeAdmin(BookAdmin):
         """Its verdict."""
         return words.verdict(notice)
 
-    @admin.display(description="Payment")
+    @admin.display(description="About")
     def about(self, notice: Notice) -> SafeString:
-        """Link the payment that it is about."""
-        if notice.payment is None:
+        """Link the payment that it is about, or the account."""
+        if notice.payment is not None:
+            return cells.page("payments_payment", notice.payment.pk, notice.payment)
+        account = notice.account or (notice.request and notice.request.account)
+        if not account:
             return cells.NOTHING
-        return cells.page("payments_payment", notice.payment.pk, notice.payment)
+        return cells.page("payments_mpesaaccount", account.pk, account)
 
     @admin.display(description="Received", ordering="received_at")
     def at(self, notice: Notice) -> SafeString:

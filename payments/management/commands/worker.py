@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, connection
 
+from payments import c2b
 from smartduka import supervisor
+
+
+logger = logging.getLogger(__name__)
+
+# Between the tries to register with a simulator that starts at the same time.
+PAUSES_S = (0.5, 1, 1, 2, 4, 8, 15, 30)
 
 
 class Command(BaseCommand):
@@ -23,5 +34,22 @@ class Command(BaseCommand):
         if options["cluster_only"]:
             threading.Thread(target=supervisor.end_with_parent, daemon=True).start()
             call_command("qcluster")
-        else:
-            supervisor.Supervisor().run()
+            return
+        if settings.MPESA_ENV == "simulator":
+            threading.Thread(target=register_with_simulator, daemon=True).start()
+        supervisor.Supervisor().run()
+
+
+def register_with_simulator() -> None:
+    """Let the simulator tell payments by hand, once it is up; it forgets at its end."""
+    try:
+        for pause_s in PAUSES_S:
+            if not c2b.register_with_simulator():
+                return
+            connection.close()
+            time.sleep(pause_s)
+        logger.warning("worker: the simulator was not there to be registered with")
+    except DatabaseError as error:
+        logger.warning("worker: not registered with the simulator: %s", error)
+    finally:
+        connection.close()
