@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from orders.models import Order
 from payments import (
@@ -34,6 +34,7 @@ from payments.enums import (
 )
 from payments.errands import Errand
 from payments.models import (
+    Allocation,
     Collection,
     MpesaSettings,
     Payment,
@@ -85,7 +86,7 @@ class _Wish:
     reason: str
     restocks: bool
     learned: str
-    left: Decimal | None
+    seen: int | None
 
 
 def ask(
@@ -96,12 +97,12 @@ def ask(
     amount: int,
     reason: str,
     restocks: bool,
-    left: Decimal | None = None,
+    seen: int | None = None,
 ) -> Refund:
     """Ask for money back: whole KES of one collection, free or of its sale.
 
-    `left`: how much could go back when the asker looked; if that changed, by somebody
-    else or by the same form sent twice, nothing is done.
+    `seen`: the `mark_of` the money when the asker looked; if it was shared out anew
+    since, by somebody else or by the same form sent twice, nothing is done.
 
     Undecided payments of its sales are asked about first (law 6); what was learned is
     in the refund's first event. Below the shop's limit it is sent at once, from it
@@ -127,7 +128,7 @@ def ask(
         reason=reason.strip()[:REASON_LENGTH],
         restocks=restocks,
         learned=_ask_first(_sales_of(collection)),
-        left=left,
+        seen=seen,
     )
     try:
         refund, errand = _ask(wish)
@@ -203,6 +204,12 @@ def refund_for(access: Access | Operator, refund_id: object) -> Refund:
 def left_of(collection: Collection) -> Decimal:
     """What could be asked back of a collection, in KES."""
     return Held(collection, {}, {}).left
+
+
+def mark_of(collection: Collection) -> int:
+    """What changes whenever the money of a collection is shared out anew."""
+    newest = Allocation.objects.filter(collection=collection).aggregate(Max("pk"))
+    return newest["pk__max"] or 0
 
 
 def undecided_of(collection: Collection) -> Refund | None:
@@ -342,7 +349,7 @@ def _require_refundable(held: Held, wish: _Wish) -> None:
     undecided = refund_money.undecided_of(collection)
     if undecided is not None:
         raise RefundInTheWay(_why_in_the_way(undecided))
-    if wish.left is not None and wish.left != held.left:
+    if wish.seen is not None and wish.seen != mark_of(collection):
         raise ChangedMeanwhile
     if wish.method != RefundMethod.REVERSAL:
         return

@@ -82,7 +82,7 @@ class RefundForm(forms.Form):
     restocks = forms.BooleanField(
         label="The goods are back on the shelf", required=False
     )
-    left = forms.DecimalField(widget=forms.HiddenInput)
+    seen = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, collection: Collection, *args: Any, **kwargs: Any) -> None:
         left = refunds.left_of(collection)
@@ -96,7 +96,8 @@ class RefundForm(forms.Form):
             words_ = f"M-Pesa sends it back: the whole {whole_of_it}"
             choices.insert(0, (RefundMethod.REVERSAL, words_))
         first = choices[0][0]
-        kwargs["initial"] = {"left": left, "amount": int(left), "method": first}
+        seen = refunds.mark_of(collection)
+        kwargs["initial"] = {"seen": seen, "amount": int(left), "method": first}
         super().__init__(*args, **kwargs)
         self.fields["method"].choices = choices  # type: ignore[attr-defined]  # of a ChoiceField
 
@@ -227,7 +228,7 @@ class RefundAdmin(BookAdmin):
                     amount=said["amount"],
                     reason=said["reason"],
                     restocks=said["restocks"],
-                    left=said["left"],
+                    seen=said["seen"],
                 )
             except DomainError as error:
                 form.add_error(None, sentence(error))

@@ -1,0 +1,339 @@
+"""Money goes back once, whoever asks for it and whoever else would spend it."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import transaction
+from django.db.models import Sum
+
+from orders import lifecycle as order_lifecycle
+from orders.models import Order, OrderEvent
+from payments import (
+    gateways,
+    inquiries,
+    ledger,
+    lifecycle,
+    refund_money,
+    refund_questions,
+    refunds,
+    settlement,
+)
+from payments.enums import AllocationKind, Source
+from payments.models import (
+    Allocation,
+    Collection,
+    MpesaSettings,
+    OrganisationRequest,
+    Payment,
+    PaymentEvent,
+    Refund,
+)
+from shops.tenancy import Access
+from smartduka.lib import clock
+from tests.concurrency.racing import MARKS, kinds, together
+from tests.factories import OrderFactory, PaymentFactory
+from tests.support.facts import sale_of
+from tests.support.organisation import FakeOrganisation, reversed_, tell
+
+
+pytestmark = MARKS
+
+HASTY_S = 0.4
+
+
+@pytest.fixture
+def organisation(monkeypatch, mpesa):
+    fake = FakeOrganisation()
+    monkeypatch.setattr(gateways, "organisation", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def managers(alice, mary):
+    return [
+        Access(alice.user, alice.shop, "owner"),
+        Access(mary.user, mary.shop, "manager"),
+    ]
+
+
+def settled(shop, *, total=250):
+    """A collection of KES 250; what a smaller sale does not need is surplus."""
+    payment = PaymentFactory(order=OrderFactory(shop=shop, total=total), amount=250)
+    with transaction.atomic():
+        order, held = settlement.locked(payment.pk)
+        proof = settlement.Proof(
+            Source.CALLBACK, "UAE5B2K9QT", payment.phone, clock.now()
+        )
+        settlement.record_success(order, held, proof)
+    return Collection.objects.get()
+
+
+@pytest.fixture
+def paid(duka, organisation):
+    """All of it is a sale's."""
+    return settled(duka)
+
+
+@pytest.fixture
+def surplus(duka, organisation):
+    """KES 150 of it are surplus."""
+    return settled(duka, total=100)
+
+
+def ask(access, collection, method, amount=250, seen=None):
+    return refunds.ask(
+        access=access, collection_id=collection.pk, method=method, amount=amount,
+        reason="Did not fit", restocks=False, seen=seen,
+    )  # fmt: skip
+
+
+def portions(collection):
+    rows = ledger.current(collection).values("kind").annotate(sum=Sum("amount"))
+    return {row["kind"]: row["sum"] for row in rows}
+
+
+# Two managers, one collection.
+
+
+def both_ask(managers, collection, method, amount=250):
+    return kinds(
+        together(*[lambda a=a: ask(a, collection, method, amount) for a in managers])
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "loser"), [("cash", "MoreThanLeft"), ("reversal", "RefundInTheWay")]
+)
+def test_two_managers_give_back_once(
+    paid, managers, organisation, rendezvous, method, loser
+):
+    rendezvous(patience_s=HASTY_S).before(refund_money, "reserve")
+
+    assert both_ask(managers, paid, method) == [loser, "ok"]
+
+    assert Refund.objects.count() == 1
+    expected = {"refunded": 250} if method == "cash" else {"reserved": 250}
+    assert portions(paid) == expected
+    assert len(organisation.reversals) == (method == "reversal")
+
+
+def without_locks(off):
+    off.lock(Order, Payment, Collection, Refund, OrganisationRequest)
+
+
+def without_the_net(off):
+    """What is below the locks when money is freed and reserved."""
+    off.condition(ledger, "Collection")
+    off.constraint(Collection, "collection_is_not_overdrawn")
+    off.constraint(Allocation, "releases")
+
+
+@pytest.mark.parametrize("method", ["cash", "reversal"])
+def test_without_the_locks_the_net_holds(
+    paid, managers, organisation, off, rendezvous, method
+):
+    without_locks(off)
+    rendezvous().before(refund_money, "reserve")
+
+    assert both_ask(managers, paid, method) == ["SpentAlready", "ok"]
+
+    assert Refund.objects.count() == 1
+    assert len(organisation.reversals) == (method == "reversal")
+
+
+def test_one_undecided_refund_holds_alone(
+    paid, managers, organisation, off, rendezvous
+):
+    without_locks(off)
+    without_the_net(off)
+    rendezvous().before(refund_money, "reserve")
+
+    assert both_ask(managers, paid, "reversal") == ["RefundInTheWay", "ok"]
+
+    assert len(organisation.reversals) == 1
+
+
+def test_without_any_guard_it_is_sent_twice(
+    paid, managers, organisation, off, rendezvous
+):
+    without_locks(off)
+    without_the_net(off)
+    off.constraint(Refund, "collection_has_one_undecided_refund")
+    rendezvous().before(refund_money, "reserve")
+
+    assert both_ask(managers, paid, "reversal") == ["ok", "ok"]
+
+    assert len(organisation.reversals) == 2
+
+
+# A refund and the drawer.
+
+
+def spend(collection, amount):
+    """Use the surplus for another purpose, as the drawer does."""
+    with transaction.atomic():
+        portion = ledger.current(collection).get(kind="surplus")
+        order = order_lifecycle.locked(portion.order_id)
+        portion = ledger.current(collection).filter(pk=portion.pk).first()
+        if portion is None:
+            raise ledger.SpentAlready
+        ledger.release(portion, actor=None, reason="spent")
+        order_lifecycle.give_up_surplus(order, amount)
+        ledger.allocate(
+            portion.collection,
+            [ledger.Portion(AllocationKind.CREDIT, amount, None, "", None, "Jane")],
+        )
+
+
+def refund_and_spend(managers, collection):
+    seen = refunds.mark_of(collection)
+    return kinds(
+        together(
+            lambda: ask(managers[0], collection, "cash", 150, seen),
+            lambda: spend(collection, Decimal(150)),
+        )
+    )
+
+
+def test_a_surplus_is_given_back_or_spent(surplus, managers, rendezvous):
+    rendezvous(patience_s=HASTY_S).before(ledger, "release")
+
+    ended = refund_and_spend(managers, surplus)
+
+    assert (ended, portions(surplus)) in (
+        (["ChangedMeanwhile", "ok"], {"sale": 100, "credit": 150}),
+        (["SpentAlready", "ok"], {"sale": 100, "refunded": 150}),
+    )
+    assert sale_of(surplus.payment.order) == ("paid", 100, 0, 0)
+
+
+def test_a_surplus_is_given_back_and_spent_without_the_guards(
+    surplus, managers, off, rendezvous
+):
+    without_locks(off)
+    without_the_net(off)
+    off.constraint(Order, "order_surplus_is_not_negative")
+    rendezvous().before(ledger, "release")
+
+    assert refund_and_spend(managers, surplus) == ["ok", "ok"]
+
+    assert sum(portions(surplus).values()) == 400
+
+
+# Deciding, and proof.
+
+
+@pytest.fixture
+def waiting(paid, managers):
+    MpesaSettings.objects.update(second_person_from=1)
+    return ask(managers[1], paid, "cash")
+
+
+def approve_and_refuse(managers, waiting):
+    owner = managers[0]
+    return kinds(
+        together(
+            lambda: refunds.approve(access=owner, refund_id=waiting.pk),
+            lambda: refunds.refuse(access=owner, refund_id=waiting.pk, reason="No"),
+        )
+    )
+
+
+def test_a_refund_is_approved_or_refused(waiting, managers, paid, rendezvous):
+    rendezvous(patience_s=HASTY_S).after(refund_money, "locked")
+
+    assert approve_and_refuse(managers, waiting) == ["NotWaiting", "ok"]
+
+    waiting.refresh_from_db()
+    expected = {"done": {"refunded": 250}, "refused": {"sale": 250}}
+    assert portions(paid) == expected[waiting.state]
+
+
+def test_without_the_locks_its_money_is_freed_once(
+    waiting, managers, paid, off, rendezvous
+):
+    without_locks(off)
+    rendezvous().before(ledger, "release")
+
+    ended = approve_and_refuse(managers, waiting)
+
+    assert ended[1:] == ["ok"]
+    assert ended[0] in ("SpentAlready", "IllegalMove")
+    assert sum(portions(paid).values()) == 250
+
+
+def prove_twice(managers, paid):
+    refund = ask(managers[0], paid, "reversal")
+    body = reversed_(refund.request, 250)
+    return kinds(
+        together(
+            lambda: tell(refund.request, body),
+            lambda: refunds.prove_reversed(
+                paid.pk, receipt="UAE9BACK01", source=Source.STATEMENT, at=clock.now()
+            ),
+        )
+    )
+
+
+def test_a_result_and_a_statement_book_one_reversal(paid, managers, rendezvous):
+    rendezvous(patience_s=HASTY_S).before(refund_money, "book")
+
+    assert prove_twice(managers, paid) == ["ok", "ok"]
+
+    assert portions(paid) == {"refunded": 250}
+    assert [(one.state, one.amount) for one in Refund.objects.all()] == [("done", 250)]
+    assert sale_of(paid.payment.order) == ("refunded", 250, 0, 0)
+    assert PaymentEvent.objects.filter(new="reversed").count() == 1
+
+
+def test_without_the_guards_it_is_booked_twice(paid, managers, off, rendezvous):
+    without_locks(off)
+    without_the_net(off)
+    off.condition(refund_money, "Refund")
+    off.condition(lifecycle, "Payment")
+    off.constraint(PaymentEvent, "payment_enters_a_status_once")
+    off.constraint(Order, "order_gives_back_at_most_what_was_paid")
+    off.constraint(OrderEvent, "order_enters_a_status_once")
+    rendezvous().before(refund_money, "book")
+
+    assert prove_twice(managers, paid) == ["ok", "ok"]
+
+    assert sum(portions(paid).values()) == 500
+
+
+# Questions.
+
+
+@pytest.fixture
+def silent(paid, managers):
+    refund = ask(managers[0], paid, "reversal")
+    Refund.objects.update(next_ask_at=clock.now())
+    return refund
+
+
+def test_two_workers_ask_once(silent, organisation, rendezvous):
+    rendezvous(patience_s=HASTY_S).before(refund_questions, "_next")
+
+    asked = together(*[lambda: refund_questions.attend(silent.pk)] * 2)
+
+    assert sorted(asked) == [False, True]
+    assert len(organisation.questions) == 1
+
+
+def test_two_askers_of_a_receipt_ask_once(paid, organisation, rendezvous):
+    account = paid.account
+    rendezvous(patience_s=HASTY_S).before(inquiries.errands, "begin")
+
+    together(*[lambda: inquiries.ask_status(account, "UAE5OTHER1")] * 2)
+
+    assert len(organisation.questions) == 1
+
+
+def test_two_askers_ask_twice_without_the_lock(paid, organisation, off, rendezvous):
+    account = paid.account
+    off.lock(type(account))
+    rendezvous().before(inquiries.errands, "begin")
+
+    together(*[lambda: inquiries.ask_status(account, "UAE5OTHER1")] * 2)
+
+    assert len(organisation.questions) == 2
