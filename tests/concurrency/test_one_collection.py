@@ -15,7 +15,6 @@ from payments.models import (
     PaymentEvent,
 )
 from shops.models import StockMovement
-from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support.callbacks import RECEIPT, success
@@ -220,8 +219,6 @@ def stored(payment, body):
     return inbox.store_for_payment(payment.token_hash, raw).notice_id
 
 
-def insert_plainly(kind, payment_id, raw, verdict, *, next_try_at):
-    Notice.objects.create(
-        kind=kind, payment_id=payment_id, body=raw.body, body_hash="one hash",
-        verdict=verdict, received_at=clock.now(), next_try_at=next_try_at,
-    )  # fmt: skip
+def insert_plainly(row):
+    row.body_hash = "one hash"
+    row.save()

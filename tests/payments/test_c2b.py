@@ -1,0 +1,426 @@
+"""Payments by hand: addresses, what M-Pesa says to them, and claims that are asked."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection, transaction
+
+from payments import (
+    accounts,
+    c2b,
+    gateways,
+    hook_tokens,
+    inquiries,
+    matching,
+    settlement,
+)
+from payments import tasks as jobs
+from payments.enums import Source
+from payments.gateways.base import GatewayError
+from payments.gateways.organisation import Acknowledged, Registered
+from payments.hook_tokens import Kind
+from payments.models import (
+    AccountHook,
+    Collection,
+    MpesaAccount,
+    MpesaSettings,
+    OrganisationRequest,
+    Receipt,
+)
+from payments.settlement import Proof
+from smartduka.lib.transactions import hasty, require_no_transaction
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support import by_hand
+from tests.support.facts import sale_of
+
+
+pytestmark = pytest.mark.django_db
+
+CONFIRM = "payments.tasks.confirm_receipt"
+
+
+class Organisation:
+    """M-Pesa as an account's owner speaks to it; remembers what it was told."""
+
+    def __init__(self):
+        self.answer = Registered()
+        self.told, self.asked = [], []
+
+    def register_c2b(self, account, urls, *, limit_s):
+        require_no_transaction()
+        self.told.append(urls)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def transaction_status(self, account, initiator, request, *, limit_s):
+        require_no_transaction()
+        self.asked.append(request.receipt)
+        return Acknowledged("AG_1", "f1e2-1")
+
+
+@pytest.fixture
+def organisation():
+    organisation = Organisation()
+    with gateways.using(organisation):
+        yield organisation
+
+
+@pytest.fixture
+def account(duka):
+    return MpesaAccountFactory(shop=duka, shortcode="600400")
+
+
+@pytest.fixture
+def asking(account):
+    """The account, with an initiator."""
+    account.initiator_name, account.initiator_password = "api", "secret"
+    account.save()
+    return account
+
+
+def tokens_of(urls):
+    return {url.rsplit("/", 1)[1] for url in (urls.confirmation, urls.validation)}
+
+
+def hooks():
+    return list(AccountHook.objects.order_by("pk"))
+
+
+# Addresses.
+
+
+def test_a_new_address_is_told_once_and_kept_as_a_hash(account, settings, bob):
+    url = c2b.new_address(account, bob.user)
+
+    base, token = url.rsplit("/", 1)
+    assert base == settings.MPESA_CALLBACK_URL + "/hooks/hand"
+    [hook] = hooks()
+    assert hook.token_hash == hook_tokens.verify(token, Kind.ACCOUNT)
+    assert (hook.account, hook.created_by, hook.registered_at) == (
+        account, bob.user, None,
+    )  # fmt: skip
+    assert token not in str(AccountHook.objects.values().get())
+    assert hook_tokens.verify(token) is None
+
+
+def test_registering_tells_mpesa_one_token_at_two_addresses(
+    account, organisation, settings, time
+):
+    assert c2b.register(account, None).is_ours
+
+    [urls] = organisation.told
+    [token] = tokens_of(urls)
+    assert urls.completes_unasked
+    assert urls.confirmation == f"{settings.MPESA_CALLBACK_URL}/hooks/hand/{token}"
+    assert urls.validation == f"{settings.MPESA_CALLBACK_URL}/hooks/check/{token}"
+    assert not any(
+        word in urls.confirmation + urls.validation
+        for word in settings.FORBIDDEN_URL_WORDS
+    )
+    assert [hook.registered_at for hook in hooks()] == [time.now]
+    account.refresh_from_db()
+    assert account.c2b_registered_at == time.now
+
+
+def test_several_addresses_are_valid_at_once_and_none_depends_on_the_keys(
+    account, organisation
+):
+    for _ in range(3):
+        c2b.register(account, None)
+    MpesaAccount.objects.filter(pk=account.pk).update(consumer_key_sealed=b"other")
+
+    for urls in organisation.told:
+        [token] = tokens_of(urls)
+        nonce_hash = hook_tokens.verify(token, Kind.ACCOUNT)
+        assert c2b.refusal(nonce_hash, by_hand.confirmation(account)) == ""
+    assert c2b.valid_addresses(account).count() == 3
+
+
+def test_what_mpesa_knew_before_stays_valid(account, organisation):
+    c2b.register(account, None)
+    organisation.answer = Registered(already=True)
+
+    assert not c2b.register(account, None).is_ours
+
+    first, second = hooks()
+    assert (first.retired_at, second.registered_at) == (None, None)
+    assert second.retired_at is not None
+
+
+def test_an_address_whose_answer_was_lost_stays_valid(account, organisation):
+    organisation.answer = GatewayError("no answer", certain=False)
+
+    with pytest.raises(c2b.NotRegistered, match="may have taken") as caught:
+        c2b.register(account, None)
+
+    assert caught.value.may_retry
+    [hook] = hooks()
+    assert (hook.registered_at, hook.retired_at) == (None, None)
+    account.refresh_from_db()
+    assert account.c2b_registered_at is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (GatewayError("HTTP 400", certain=True, may_retry=False), "refused.*HTTP 400"),
+        (GatewayError("not reached", certain=True), "could not be reached"),
+    ],
+)
+def test_an_address_that_mpesa_did_not_take_ends(account, organisation, error, words):
+    organisation.answer = error
+
+    with pytest.raises(c2b.NotRegistered, match=words):
+        c2b.register(account, None)
+
+    [hook] = hooks()
+    assert hook.retired_at is not None
+
+
+@pytest.mark.parametrize("why", ["closed", "sandbox", "no keys"])
+def test_an_account_that_is_not_in_use_is_not_registered(account, organisation, why):
+    changes = {
+        "closed": {"is_active": False},
+        "sandbox": {"environment": "sandbox"},
+        "no keys": {"consumer_secret_sealed": None},
+    }
+    MpesaAccount.objects.filter(pk=account.pk).update(**changes[why])
+    account.refresh_from_db()
+
+    with pytest.raises(accounts.NotConfigured):
+        c2b.register(account, None)
+
+    assert (hooks(), organisation.told) == ([], [])
+
+
+def test_retiring_leaves_the_newest_that_mpesa_took_and_what_came_after(
+    account, organisation
+):
+    c2b.register(account, None)
+    c2b.register(account, None)
+    organisation.answer = GatewayError("no answer", certain=False)
+    with pytest.raises(c2b.NotRegistered):
+        c2b.register(account, None)
+
+    assert c2b.retire_older(account) == 1
+    assert c2b.retire_older(account) == 0
+
+    old, newest, unsure = hooks()
+    assert old.retired_at is not None
+    assert (newest.retired_at, unsure.retired_at) == (None, None)
+
+
+def test_retiring_without_a_registered_one_retires_nothing(account):
+    c2b.new_address(account, None)
+
+    assert c2b.retire_older(account) == 0
+    assert c2b.valid_addresses(account).count() == 1
+
+
+# The simulator, which forgets.
+
+
+def test_simulator_is_told_the_same_address_each_time(account, organisation, settings):
+    assert settings.MPESA_ENV == "simulator"
+
+    assert c2b.register_with_simulator() == []
+    assert c2b.register_with_simulator() == []
+
+    first, second = organisation.told
+    assert first == second
+    [hook] = hooks()
+    assert (hook.account, hook.retired_at) == (account, None)
+
+
+def test_simulator_that_is_not_up_yet_is_told_later(account, organisation):
+    organisation.answer = GatewayError("not reached", certain=True)
+    assert c2b.register_with_simulator() == [account]
+
+    organisation.answer = Registered()
+    assert c2b.register_with_simulator() == []
+
+    [hook] = hooks()
+    assert (hook.registered_at is None, hook.retired_at) == (False, None)
+
+
+def test_account_that_the_simulator_does_not_know_is_left_alone(account, organisation):
+    organisation.answer = GatewayError("HTTP 400", certain=True, may_retry=False)
+
+    assert c2b.register_with_simulator() == []
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "production"])
+def test_nothing_registers_by_itself_elsewhere(
+    account, organisation, settings, environment
+):
+    settings.MPESA_ENV = environment
+    MpesaAccount.objects.update(environment=environment)
+
+    assert c2b.register_with_simulator() == []
+
+    assert (organisation.told, hooks()) == ([], [])
+
+
+# Claims are asked about.
+
+
+def test_a_claim_is_asked_about_at_once_in_a_task(asking, tasks, organisation, time):
+    notice = by_hand.deliver(asking, by_hand.confirmation(asking))
+
+    assert notice.verdict == "held"
+    assert organisation.asked == []
+    receipt = Receipt.objects.get()
+    assert tasks() == [(CONFIRM, (receipt.pk,), time.now)]
+
+    c2b.confirm(receipt.pk)
+
+    assert organisation.asked == [by_hand.RECEIPT]
+    assert OrganisationRequest.objects.get().receipt == by_hand.RECEIPT
+
+
+def test_what_may_be_an_open_prompts_is_asked_about_later(
+    asking, duka, tasks, organisation, time, settings
+):
+    payment = PaymentFactory(order=OrderFactory(shop=duka), account=asking)
+    body = by_hand.confirmation(asking, reference=payment.reference)
+
+    assert by_hand.deliver(asking, body).verdict == "held"
+
+    [(_, args, due_at)] = [task for task in tasks() if task[0] == CONFIRM]
+    assert due_at == time.now + timedelta(seconds=settings.CONFIRM_GAP_S)
+    assert args == (Receipt.objects.get().pk,)
+
+
+def test_account_that_cannot_ask_has_no_task(account, tasks):
+    by_hand.deliver(account, by_hand.confirmation(account))
+
+    assert CONFIRM not in [task[0] for task in tasks()]
+
+
+@pytest.mark.parametrize("why", ["proven", "gone", "budget", "no initiator"])
+def test_nothing_is_asked_without_need(asking, organisation, settings, why):
+    by_hand.deliver(asking, by_hand.confirmation(asking))
+    receipt_id = Receipt.objects.get().pk
+    if why == "proven":
+        Receipt.objects.update(proven_at="2026-11-20T09:00Z")
+    elif why == "gone":
+        receipt_id += 1
+    elif why == "budget":
+        settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 0
+    else:
+        MpesaAccount.objects.update(initiator_name="")
+
+    c2b.confirm(receipt_id)
+
+    assert organisation.asked == []
+
+
+def test_claim_within_the_limit_pays_and_is_asked_about(
+    asking, duka, tasks, organisation
+):
+    MpesaSettings.objects.update(claimed_limit=1000)
+    payment = PaymentFactory(
+        order=OrderFactory(shop=duka), account=asking, checkout_request_id=None
+    )
+    body = by_hand.confirmation(asking, reference=payment.reference)
+
+    assert by_hand.deliver(asking, body).verdict == "applied"
+
+    assert sale_of(payment.order)[0] == "paid"
+    assert Collection.objects.get().confirmed_at is None
+    assert CONFIRM in [task[0] for task in tasks()]
+    jobs.confirm_receipt(Receipt.objects.get().pk)
+    assert organisation.asked == [by_hand.RECEIPT]
+
+
+def test_prompt_that_was_confirmed_is_not_asked_about(asking, duka, tasks):
+    payment = PaymentFactory(order=OrderFactory(shop=duka), account=asking)
+    collect(payment)
+    body = by_hand.confirmation(asking, reference=payment.reference)
+
+    assert by_hand.deliver(asking, body).verdict == "applied"
+
+    assert Receipt.objects.get().state == "counted"
+    assert CONFIRM not in [task[0] for task in tasks()]
+
+
+def collect(payment):
+    """Let the prompt's money be proved by a question, without its receipt."""
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        settlement.record_success(order, locked, Proof(Source.QUERY))
+    Collection.objects.update(confirmed_at=payment.created_at)
+
+
+# What goes wrong in between.
+
+
+def test_a_number_that_another_road_counts_meanwhile_is_looked_at_again(
+    account, monkeypatch
+):
+    tries = []
+    carry_out = matching._carry_out
+
+    def once_too_late(*args):
+        tries.append(args)
+        if len(tries) == 1:
+            raise IntegrityError("receipt_is_one_collection_of_an_account")
+        return carry_out(*args)
+
+    monkeypatch.setattr(matching, "_carry_out", once_too_late)
+
+    assert by_hand.deliver(account, by_hand.confirmation(account)).verdict == "held"
+    assert len(tries) == 2
+
+
+def test_inquiries_break_no_hook(asking, monkeypatch):
+    """Whether M-Pesa can be asked is read in the hook; it is asked in a task."""
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("a hook asked M-Pesa")
+
+    monkeypatch.setattr(inquiries, "ask_status", no_network)
+
+    assert by_hand.deliver(asking, by_hand.confirmation(asking)).verdict == "held"
+
+
+# Waiting for locks.
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_haste_ends_with_its_block():
+    with hasty(0.25):
+        assert (setting("lock_timeout"), setting("statement_timeout")) == (
+            "250ms", "250ms",
+        )  # fmt: skip
+    assert (setting("lock_timeout"), setting("statement_timeout")) == ("0", "0")
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_haste_ends_also_when_something_breaks():
+    with pytest.raises(OperationalError), hasty(0.05), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(1)")
+
+    assert setting("statement_timeout") == "0"
+
+
+def setting(name):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SHOW {name}")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.sqlite
+def test_haste_ends_with_its_block_on_sqlite():
+    def waits():
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout")
+            return cursor.fetchone()[0]
+
+    before = waits()
+    with hasty(0.25):
+        assert waits() == 250
+    assert waits() == before != 250
