@@ -258,7 +258,8 @@ def test_without_the_locks_its_money_is_freed_once(
     ended = approve_and_refuse(managers, waiting)
 
     assert ended[1:] == ["ok"]
-    assert ended[0] in ("SpentAlready", "IllegalMove")
+    # Without the locks the two may also stop each other, and the second looks again.
+    assert ended[0] in ("SpentAlready", "IllegalMove", "NotWaiting")
     assert sum(portions(paid).values()) == 250
 
 
