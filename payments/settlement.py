@@ -420,16 +420,7 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
     """
     order, other = locked(known.payment_id or "")
     if known.binding == Binding.FIT and _is_proved_apart(other):
-        receipts.uncount(known)
-        Collection.objects.filter(pk=known.pk).update(receipt=None)
-        lifecycle.note(
-            other,
-            source=proof.source,
-            reason=f"Receipt {proof.receipt} is another payment's: ours is to follow",
-            receipt="",
-        )
-        news.publish(other, order, "payment.updated")
-        return None
+        return _take_guessed_receipt(order, other, known, proof)
     for portion in ledger.current(known).select_related("collection", "order"):
         ledger.release(portion, actor=None, reason="The money is another payment's")
         if portion.kind == AllocationKind.SURPLUS and portion.order is not None:
@@ -446,6 +437,57 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
     )
     news.publish(other, order, "payment.updated")
     return known
+
+
+def _take_guessed_receipt(
+    order: Order, other: Payment, known: Collection, proof: Proof
+) -> Collection | None:
+    """Take a receipt that was guessed to be this payment's, and leave it its money.
+
+    Where money lies that was counted as nobody's and fits it, that is its own: the two
+    collections change receipts, and the one that is nobody's is returned. Else its
+    receipt is to follow; None then.
+    """
+    spare = next((one.collection for one in receipts.unbound_for(other)), None)
+    if spare is None:
+        receipts.uncount(known)
+        Collection.objects.filter(pk=known.pk).update(receipt=None)
+    else:
+        _exchange_receipts(known, spare)
+    lifecycle.note(
+        other,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} is another payment's: "
+        + (f"ours is {known.receipt}" if spare else "ours is to follow"),
+        receipt=(known.receipt or "") if spare else "",
+    )
+    news.publish(other, order, "payment.updated")
+    return spare
+
+
+def _exchange_receipts(bound: Collection, unbound: Collection) -> None:
+    """Let two collections of one amount change receipts, and what was told with them.
+
+    No shilling moves. Locks both, in the order of their ids.
+    """
+    pair = (bound.pk, unbound.pk)
+    list(
+        Collection.objects.select_for_update(no_key=True)
+        .filter(pk__in=pair)
+        .order_by("pk")
+    )
+    rows = list(Receipt.objects.filter(collection__in=pair))
+    Receipt.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=ReceiptState.HELD, collection=None
+    )
+    told = {one.pk: (one.receipt, one.phone, one.paid_at) for one in (bound, unbound)}
+    Collection.objects.filter(pk=unbound.pk).update(receipt=None)
+    for one, other in ((bound, unbound), (unbound, bound)):
+        one.receipt, one.phone, one.paid_at = told[other.pk]
+        Collection.objects.filter(pk=one.pk).update(
+            receipt=one.receipt, phone=one.phone, paid_at=one.paid_at
+        )
+        receipts.count(one)
 
 
 def _is_proved_apart(payment: Payment) -> bool:
@@ -495,26 +537,10 @@ def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     if guessed is None:
         return False
     number = guessed.receipt
-    told = list(
-        Receipt.objects.filter(collection__in=(guessed, known)).values_list(
-            "pk", "collection_id"
-        )
-    )
-    Receipt.objects.filter(pk__in=[pk for pk, _ in told]).update(
-        state=ReceiptState.HELD, collection=None
-    )
-    Collection.objects.filter(pk=known.pk).update(receipt=None)
+    _exchange_receipts(guessed, known)
     Collection.objects.filter(pk=guessed.pk).update(
-        receipt=proof.receipt, binding=proof.binding, paid_at=proof.paid_at
+        binding=proof.binding, phone=proof.phone or payment.phone
     )
-    Collection.objects.filter(pk=known.pk).update(
-        receipt=number, phone=guessed.phone, paid_at=guessed.paid_at
-    )
-    for pk, collection_id in told:
-        mine = known.pk if collection_id == guessed.pk else guessed.pk
-        Receipt.objects.filter(pk=pk).update(
-            state=ReceiptState.COUNTED, collection_id=mine
-        )
     lifecycle.note(
         payment,
         source=proof.source,

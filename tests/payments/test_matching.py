@@ -319,6 +319,35 @@ def test_a_callback_takes_its_receipt_from_a_guess(payment, account, duka, time)
     assert (other.status, other.receipt) == ("completed", "")
 
 
+def test_a_callback_takes_a_guess_and_leaves_what_was_nobodys(
+    payment, account, duka, time
+):
+    """M-Pesa lied about the first prompt; the second one was given its receipt."""
+    fail(payment)
+    second = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
+    prove(second)
+    sight(account, Source.C2B, number=R1)
+    sight(account, Source.PULL, number=R2)
+    assert books() == [
+        (R1, kes(250), kes(250), second.pk, "fit"),
+        (R2, kes(250), kes(0), None, ""),
+    ]
+
+    assert succeed(payment, R1) == Outcome.COMPLETED
+    look_again(time)
+
+    assert books() == [
+        (R2, kes(250), kes(250), second.pk, "fit"),
+        (R1, kes(250), kes(250), payment.pk, "token"),
+    ]
+    second.refresh_from_db()
+    assert (second.status, second.receipt) == ("completed", R2)
+    assert {
+        (one.number, one.collection.receipt)
+        for one in Receipt.objects.select_related("collection")
+    } == {(R1, R1), (R2, R2)}
+
+
 # Claims.
 
 
