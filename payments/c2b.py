@@ -207,25 +207,22 @@ def last_notice(account: MpesaAccount) -> Notice | None:
     return rows.order_by("-received_at", "-pk").first()
 
 
-def register_with_simulator() -> list[MpesaAccount]:
-    """Register every account with the simulator; return those to be tried again.
+def register_with_simulator(account: MpesaAccount) -> bool:
+    """Register an account with the simulator; False if that may be tried again.
 
-    It forgets whatever it knew when it ends, so each account gets the same address
-    each time. Does nothing in any other environment.
+    It forgets whatever it knew when it ends, so an account gets the same address each
+    time. Does nothing in any other environment.
     """
     if settings.MPESA_ENV != "simulator":
-        return []
-    left = []
-    for account in MpesaAccount.objects.filter(environment="simulator", is_active=True):
-        token = hook_tokens.reissue(Kind.ACCOUNT, str(account.pk))
-        try:
-            _register(account, None, token)
-        except accounts.NotConfigured as error:
-            logger.info("%s is not registered: %s", account, error.message)
-        except NotRegistered as error:
-            if error.may_retry:
-                left.append(account)
-    return left
+        return True
+    token = hook_tokens.reissue(Kind.ACCOUNT, str(account.pk))
+    try:
+        _register(account, None, token)
+    except accounts.NotConfigured as error:
+        logger.info("%s is not registered: %s", account, error.message)
+    except NotRegistered as error:
+        return not error.may_retry
+    return True
 
 
 def _doubt(notice: Notice, account: MpesaAccount, told: C2bPayment) -> str:

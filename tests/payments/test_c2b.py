@@ -1,13 +1,16 @@
 """Payments by hand: addresses, what M-Pesa says to them, and claims that are asked."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from payments import (
     accounts,
     c2b,
+    demo,
     gateways,
     hook_tokens,
     inquiries,
@@ -29,7 +32,12 @@ from payments.models import (
 )
 from payments.settlement import Proof
 from smartduka.lib.transactions import hasty, require_no_transaction
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import (
+    MpesaAccountFactory,
+    OrderFactory,
+    PaymentFactory,
+    ShopFactory,
+)
 from tests.support import by_hand
 from tests.support.facts import sale_of
 
@@ -224,8 +232,8 @@ def test_retiring_without_a_registered_one_retires_nothing(account):
 def test_simulator_is_told_the_same_address_each_time(account, organisation, settings):
     assert settings.MPESA_ENV == "simulator"
 
-    assert c2b.register_with_simulator() == []
-    assert c2b.register_with_simulator() == []
+    assert c2b.register_with_simulator(account)
+    assert c2b.register_with_simulator(account)
 
     first, second = organisation.told
     assert first == second
@@ -235,10 +243,10 @@ def test_simulator_is_told_the_same_address_each_time(account, organisation, set
 
 def test_simulator_that_is_not_up_yet_is_told_later(account, organisation):
     organisation.answer = GatewayError("not reached", certain=True)
-    assert c2b.register_with_simulator() == [account]
+    assert not c2b.register_with_simulator(account)
 
     organisation.answer = Registered()
-    assert c2b.register_with_simulator() == []
+    assert c2b.register_with_simulator(account)
 
     [hook] = hooks()
     assert (hook.registered_at is None, hook.retired_at) == (False, None)
@@ -247,17 +255,41 @@ def test_simulator_that_is_not_up_yet_is_told_later(account, organisation):
 def test_account_that_the_simulator_does_not_know_is_left_alone(account, organisation):
     organisation.answer = GatewayError("HTTP 400", certain=True, may_retry=False)
 
-    assert c2b.register_with_simulator() == []
+    assert c2b.register_with_simulator(account)
+
+
+def test_accounts_of_the_demo_are_registered_and_no_others(organisation):
+    MpesaAccountFactory(shop=ShopFactory(), shortcode="600400")
+    assert demo.register()
+    assert organisation.told == []
+
+    call_command("demo_data", "--json", stdout=io.StringIO())
+    call_command("demo_data", "--json", stdout=io.StringIO())
+
+    assert len(organisation.told) == 4
+    registered = MpesaAccount.objects.filter(c2b_registered_at__isnull=False)
+    assert {one.shortcode for one in registered} == {"600100", "600200"}
+    assert len(hooks()) == 2
+
+
+def test_demo_waits_for_no_simulator(organisation):
+    organisation.answer = GatewayError("not reached", certain=True)
+
+    call_command("demo_data", "--json", stdout=io.StringIO())
+
+    assert not demo.register()
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "production"])
 def test_nothing_registers_by_itself_elsewhere(
     account, organisation, settings, environment
 ):
+    demo.load()
     settings.MPESA_ENV = environment
     MpesaAccount.objects.update(environment=environment)
 
-    assert c2b.register_with_simulator() == []
+    assert demo.register()
+    assert c2b.register_with_simulator(account)
 
     assert (organisation.told, hooks()) == ([], [])
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from payments import c2b, demo
+from payments import demo
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError("Demo data has no place in production.")
         loaded = demo.load()
         # Where it is not up yet, the worker does it when it starts.
-        c2b.register_with_simulator()
+        demo.register()
         if options["json"]:
             self.stdout.write(json.dumps(loaded))
             return

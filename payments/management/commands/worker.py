@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connection
 
-from payments import c2b
+from payments import demo
 from smartduka import supervisor
 
 
@@ -36,15 +36,15 @@ class Command(BaseCommand):
             call_command("qcluster")
             return
         if settings.MPESA_ENV == "simulator":
-            threading.Thread(target=register_with_simulator, daemon=True).start()
+            threading.Thread(target=register_demo, daemon=True).start()
         supervisor.Supervisor().run()
 
 
-def register_with_simulator() -> None:
+def register_demo() -> None:
     """Let the simulator tell payments by hand, once it is up; it forgets at its end."""
     try:
         for pause_s in PAUSES_S:
-            if not c2b.register_with_simulator():
+            if demo.register():
                 return
             connection.close()
             time.sleep(pause_s)
