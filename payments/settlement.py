@@ -500,11 +500,11 @@ def _is_proved_apart(payment: Payment) -> bool:
 
 
 def _was_paid_by_hand(payment: Payment) -> bool:
-    """Whether its money came by its reference alone, and not by its prompt."""
+    """Whether its money came without its prompt, as far as M-Pesa ever said."""
     return (
         not _is_proved_apart(payment)
         and Collection.objects.filter(
-            payment=payment, binding=Binding.REFERENCE
+            payment=payment, binding__in=(Binding.REFERENCE, Binding.FIT)
         ).exists()
     )
 
@@ -633,7 +633,7 @@ def _contradict(
     if source == Source.QUERY:
         changes |= {"next_ask_at": None, "leased_until": None}
     if _was_paid_by_hand(payment):
-        # The prompt failed, and the customer typed its reference instead.
+        # The prompt failed, and the customer paid the till instead.
         changes["alarm"] = payment.alarm
         Payment.objects.filter(pk=payment.pk).update(**changes)
         return Outcome.DUPLICATE
