@@ -10,6 +10,7 @@ from payments import (
     c2b,
     inbox,
     matching,
+    pulling,
     questions,
     reconciliation,
     refund_questions,
@@ -54,3 +55,13 @@ def sweep_refunds() -> None:
 def attend_refund(refund_id: str) -> None:
     """Ask what became of a reversal, if that is due."""
     refund_questions.attend(refund_id)
+
+
+def pull() -> None:
+    """Have the lists of all accounts read."""
+    pulling.hand_out()
+
+
+def pull_account(account_id: str) -> None:
+    """Read M-Pesa's list of one account."""
+    pulling.pull(account_id)

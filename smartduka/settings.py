@@ -509,9 +509,13 @@ SWEEP_LIMIT = timing("SWEEP_LIMIT", 50)
 AUDIT_EVERY_S = timing("AUDIT_EVERY_S", 60)
 # Refunds that M-Pesa has not decided are handed out in rounds, to be asked about.
 REFUNDS_EVERY_S = timing("REFUNDS_EVERY_S", 60)
+# M-Pesa's list of payments is read so often, by one reader at a time.
+PULL_EVERY_S = timing("PULL_EVERY_S", 300)
+PULL_LEASE_S = timing("PULL_LEASE_S", 120)
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
+    "payments.tasks.pull": PULL_EVERY_S,
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
     "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
 }

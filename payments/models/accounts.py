@@ -52,6 +52,7 @@ class MpesaAccount(models.Model):
     c2b_registered_at = models.DateTimeField(null=True, blank=True)
     pull_registered_at = models.DateTimeField(null=True, blank=True)
     pulled_until = models.DateTimeField(null=True, blank=True)
+    pull_leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     pull_error = models.CharField(max_length=200, blank=True)
 
     consumer_key = SealedText("consumer_key")
