@@ -272,13 +272,13 @@ def _sight(
 def _have_confirmed(
     account: MpesaAccount, receipt_id: int, state: ReceiptState
 ) -> None:
-    """Let M-Pesa be asked about a claim: now, or when its prompt has been asked about.
+    """Let M-Pesa be asked about a claim: now, or once its prompt was asked about.
 
     In a task, for no hook waits for the network.
     """
     is_claim = Receipt.objects.filter(_is_claim(), pk=receipt_id).exists()
     if is_claim and inquiries.can_ask(account):
-        wait_s = 0 if state == ReceiptState.CLAIMED else settings.CONFIRM_GAP_S
+        wait_s = 0 if state == ReceiptState.CLAIMED else settings.RECEIPT_LOOK_S[0]
         later.enqueue_later(CONFIRM_TASK, receipt_id, seconds=wait_s)
 
 

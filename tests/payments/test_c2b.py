@@ -320,7 +320,7 @@ def test_what_may_be_an_open_prompts_is_asked_about_later(
     assert by_hand.deliver(asking, body).verdict == "held"
 
     [(_, args, due_at)] = [task for task in tasks() if task[0] == CONFIRM]
-    assert due_at == time.now + timedelta(seconds=settings.CONFIRM_GAP_S)
+    assert due_at == time.now + timedelta(seconds=settings.RECEIPT_LOOK_S[0])
     assert args == (Receipt.objects.get().pk,)
 
 
