@@ -94,8 +94,9 @@ def paid(till, product, mpesa):
     asked = till.post(
         "/api/payments/mpesa/initiate",
         {"orderId": order["id"], "phoneNumber": PHONE},
-    ).json()
-    till.wait_for(asked["transactionId"], "completed")
+    )
+    assert asked.status_code == 201, asked.text
+    till.wait_for(asked.json()["transactionId"], "completed")
     return Collection.objects.get()
 
 
