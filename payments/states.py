@@ -14,6 +14,12 @@ from smartduka.lib import clock
 from smartduka.lib.money import whole
 
 
+SENT_BACK = result_codes.Words(
+    "M-Pesa sent this money back to the customer.",
+    "The sale counts it as refunded.",
+    "M-Pesa imemrudishia mteja pesa hizi.",
+    "Mauzo yanaihesabu kuwa imerudishwa.",
+)
 NO_ANSWER = result_codes.Words(
     "M-Pesa has not answered yet: the customer must not pay again.",
     "Ask the customer to check the phone. If it is paid, it shows here by itself.",
@@ -44,6 +50,8 @@ def explain(payment: Payment) -> result_codes.Words:
     """The sentences that fit the payment as it stands: reason and remedy."""
     if payment.status == PaymentStatus.COMPLETED:
         return result_codes.PAID_WORDS
+    if payment.status == PaymentStatus.REVERSED:
+        return SENT_BACK
     if payment.status == PaymentStatus.FAILED:
         return result_codes.words(payment.result_code, payment.failure_reason)
     if payment.is_undecided and payment.result_code:

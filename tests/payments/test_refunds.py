@@ -22,7 +22,7 @@ from payments import (
     reversals,
     settlement,
 )
-from payments.enums import AllocationKind, Source
+from payments.enums import AllocationKind, RefundState, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged
 from payments.models import (
@@ -44,6 +44,7 @@ from payments.refund_refusals import (
 )
 from payments.refunds import Operator
 from payments.refusals import AmountTooSmall
+from payments.states import payment_state
 from shops.models import Product, StockMovement
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -625,6 +626,9 @@ def test_its_result_proves_it(paid, manager, order, payment, messages):
     )  # fmt: skip
     payment.refresh_from_db()
     assert (payment.status, payment.next_ask_at) == ("reversed", None)
+    assert payment_state(payment)["message"] == (
+        "M-Pesa sent this money back to the customer."
+    )
     assert path_of(payment)[-2:] == ["completed", "reversed"]
     assert messages == [("payment.reversed", "reversed")]
     request = refund.request
@@ -1348,3 +1352,45 @@ def test_products_are_not_touched_unless_asked(paid, manager, order):
     tell(refund.request, reversed_(refund.request, 250))
 
     assert list(Product.objects.values()) == before
+
+
+@pytest.mark.parametrize("old", RefundState.values)
+@pytest.mark.parametrize("new", RefundState.values)
+def test_only_the_lawful_moves_move(paid, manager, old, new):
+    refund = ask(manager, paid, amount=1)
+    Refund.objects.filter(pk=refund.pk).update(state=old)
+    refund.refresh_from_db()
+    lawful = {
+        ("asked", "sending"), ("asked", "done"), ("asked", "refused"),
+        ("asked", "failed"), ("sending", "unknown"), ("sending", "done"),
+        ("sending", "failed"), ("unknown", "done"), ("unknown", "failed"),
+    }  # fmt: skip
+    events = states(refund)
+
+    if (old, new) in lawful:
+        refund_money.move(refund, RefundState(new), reason="x")
+        assert states(refund) == [*events, (old, new)]
+        assert row(refund)[0] == refund.state == new
+    else:
+        with pytest.raises(refund_money.IllegalMove):
+            refund_money.move(refund, RefundState(new), reason="x")
+        assert (row(refund)[0], states(refund)) == (old, events)
+
+
+def test_a_move_from_a_state_that_it_left_writes_nothing(waiting):
+    twin = Refund.objects.get(pk=waiting.pk)
+    refund_money.move(waiting, RefundState.SENDING, reason="first")
+
+    with pytest.raises(refund_money.IllegalMove, match="no longer"):
+        refund_money.move(twin, RefundState.DONE, reason="second")
+
+    assert states(waiting) == [("", "asked"), ("asked", "sending")]
+
+
+def test_a_refund_does_not_begin_at_its_end(paid, manager):
+    reserved = refund_money.Reserved(paid.allocations.get(), ())
+
+    with pytest.raises(refund_money.IllegalMove, match="does not begin"):
+        refund_money.begin(
+            Refund(collection=paid, state="failed"), reserved, actor=None, reason=""
+        )
