@@ -76,6 +76,10 @@ ENDED_UNDONE = (
 )
 
 
+class ReceiptNotCounted(Exception):
+    """A receipt that was sent back lost its collection, and has no other yet."""
+
+
 def begin(refund: Refund, collection: Collection, *, asked_by: Any) -> Errand:
     """Phase 1: store the request of a refund. Call inside its transaction.
 
@@ -130,7 +134,8 @@ def _record_answer(refund_id: uuid.UUID, answer: Acknowledged | GatewayError) ->
 def apply_result(request_id: uuid.UUID, result: RequestResult) -> Verdict:
     """Apply the result of a reversal to its refund; the caller has matched the ids.
 
-    Opens a transaction; locks orders, payments, collection, refund, request.
+    Opens a transaction; locks orders, payments, collection, refund, request. Raises
+    ReceiptNotCounted when it must be tried again.
     """
     said = read_reversal(result)
     refund_id = Refund.objects.values_list("pk", flat=True).get(request_id=request_id)
@@ -288,6 +293,8 @@ def _judge_done(
             _stay_unknown(refund, "M-Pesa's result does not fit: it is asked")
         return Verdict.UNVERIFIED
     if held.collection.receipt != request.receipt:
+        if _holder_of(refund, request) is None:
+            raise ReceiptNotCounted(f"receipt {request.receipt} is nobody's yet")
         # The number was another payment's, where it is booked by now.
         if refund.state in REVERSIBLE:
             _fail(held, refund, "The receipt number was found to be another payment's.")
@@ -314,13 +321,7 @@ def _prove_where_the_receipt_is(refund_id: uuid.UUID, said: ReversalResult) -> N
     assert refund.request is not None
     if said.original_receipt != refund.request.receipt or said.amount != refund.amount:
         return
-    holder = (
-        Collection.objects.filter(
-            account_id=refund.request.account_id, receipt=refund.request.receipt
-        )
-        .exclude(pk=refund.collection_id)
-        .first()
-    )
+    holder = _holder_of(refund, refund.request)
     if holder is not None:
         prove_reversed(
             holder.pk,
@@ -328,6 +329,14 @@ def _prove_where_the_receipt_is(refund_id: uuid.UUID, said: ReversalResult) -> N
             source=Source.CALLBACK,
             at=said.completed_at or clock.now(),
         )
+
+
+def _holder_of(refund: Refund, request: OrganisationRequest) -> Collection | None:
+    """The other collection that has the receipt of a reversal by now."""
+    rows = Collection.objects.filter(
+        account_id=request.account_id, receipt=request.receipt
+    )
+    return rows.exclude(pk=refund.collection_id).first()
 
 
 def _answered(

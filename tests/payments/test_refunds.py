@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Sum
 
 from orders import lifecycle as order_lifecycle
@@ -13,6 +13,7 @@ from payments import (
     accounts,
     cash,
     direct,
+    errands,
     gateways,
     inquiries,
     ledger,
@@ -815,6 +816,72 @@ def test_a_lost_answer_is_unknown_and_never_sent_again(
     assert 40 < len(organisation.questions) < 60
 
 
+def test_an_initiator_that_is_gone_by_then_frees_it(paid, manager, owner, organisation):
+    limit(paid.shop, 1)
+    refund = ask(manager, paid, "reversal")
+    type(paid.account).objects.update(initiator_name="")
+
+    refund = refunds.approve(access=owner, refund_id=refund.pk)
+
+    assert (row(refund)[0], portions(paid)) == ("failed", {"sale": 250})
+    assert "no initiator" in refund.why_failed
+    assert organisation.reversals == []
+
+
+def test_the_answer_is_kept_through_a_short_outage(
+    paid, manager, organisation, monkeypatch
+):
+    monkeypatch.setattr(errands, "KEEP_PAUSES_S", (0, 0))
+    outages = [OperationalError("gone"), OperationalError("gone")]
+    original = errands.record
+
+    def record(*args):
+        if outages:
+            raise outages.pop()
+        original(*args)
+
+    monkeypatch.setattr(errands, "record", record)
+
+    refund = ask(manager, paid, "reversal")
+
+    assert (outages, refund.state, refund.request.conversation_id) == (
+        [], "sending", "AG_1",
+    )  # fmt: skip
+
+
+def test_an_uncertain_code_after_it_was_done_says_nothing_new(paid, manager):
+    refund = sending(manager, paid)
+    tell(refund.request, reversed_(refund.request, 250))
+
+    with nothing_changes():
+        assert tell(refund.request, result(refund.request, "R000001")) == "duplicate"
+    assert row(refund)[0] == "done"
+
+
+def test_a_second_refusal_says_nothing_new(paid, manager):
+    refund = sending(manager, paid)
+    tell(refund.request, result(refund.request, 1))
+
+    with nothing_changes():
+        assert tell(refund.request, result(refund.request, 21)) == "duplicate"
+    assert row(refund)[2].endswith("(code 1)")
+
+
+def test_cents_are_not_sent_by_mpesa(paid, manager):
+    Collection.objects.filter(pk=paid.pk).update(amount=Decimal("250.50"))
+
+    with nothing_changes(), pytest.raises(CannotReverse, match="whole shillings"):
+        ask(manager, paid, "reversal")
+
+
+def test_who_cannot_ask_is_told_so(paid, manager):
+    refund = sending(manager, paid)
+    type(paid.account).objects.update(initiator_name="")
+
+    with pytest.raises(errands.NoInitiator):
+        refund_questions.ask_mpesa(access=manager, refund_id=refund.pk)
+
+
 IDS = {"ConversationID": "AG_9", "OriginatorConversationID": "orig-9"}
 
 
@@ -1259,6 +1326,16 @@ def test_a_receipt_that_was_guessed_wrongly_is_reversed_where_it_is(
     payment.refresh_from_db()
     other.refresh_from_db()
     assert (payment.status, other.status) == ("completed", "reversed")
+
+
+def test_a_receipt_that_is_nobodys_for_a_moment_is_tried_again(paid, manager, duka):
+    refund = sending(manager, paid)
+    Collection.objects.filter(pk=paid.pk).update(receipt=None)
+
+    with nothing_changes(), pytest.raises(reversals.ReceiptNotCounted):
+        tell(refund.request, reversed_(refund.request, 250))
+
+    assert (row(refund)[0], refund.request.state) == ("sending", "sent")
 
 
 # Statements.
