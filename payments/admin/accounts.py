@@ -198,27 +198,45 @@ class MpesaSettingsForm(ModelForm):
 
 
 class MpesaSettingsAdmin(BookAdmin):
-    """A shop's choice of account. The operator makes it for now."""
+    """How a shop uses M-Pesa.
+
+    The operator chooses the account for now. The shop's manager says what a payment
+    by hand may pay before M-Pesa confirmed it, its owner from what on a refund needs
+    two people.
+    """
 
     form = MpesaSettingsForm
-    list_display = ("shop", "account", "uses_platform_account", "max_amount")
+    list_display = (
+        "shop", "account", "uses_platform_account", "max_amount", "claimed_limit",
+        "second_person_from",
+    )  # fmt: skip
     list_filter = (ShopFilter, "uses_platform_account")
     list_select_related = ("shop", "account")
     search_fields = ("shop__name",)
     search_help_text = "A shop's name"
-    fields = ("shop", "account", "uses_platform_account", "max_amount")
+    fields = (
+        "shop", "account", "uses_platform_account", "max_amount", "claimed_limit",
+        "second_person_from",
+    )  # fmt: skip
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any = None
     ) -> tuple[str, ...]:
-        """Return the shop, once it is chosen."""
-        return () if obj is None else ("shop",)
+        """Return the shop, once it is chosen, and what the person may not set."""
+        if obj is None:
+            return ()
+        reach = reach_of(request)
+        if reach.is_operator:
+            return ("shop",)
+        fixed = ("shop", "account", "uses_platform_account", "max_amount")
+        is_owner = reach.is_owner(self.shop_id_of(obj))
+        return fixed if is_owner else (*fixed, "second_person_from")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return reach_of(request).is_operator
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may_manage(self.shop_id_of(obj))
 
 
 def _told(sealed: object) -> SafeString:

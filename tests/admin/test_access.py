@@ -24,8 +24,8 @@ MAY_ADD = {
 }  # fmt: skip
 MAY_CHANGE = {
     "operator": MAY_ADD["operator"],
-    "alice": {"shops/product", "shops/membership"},
-    "mary": {"shops/product"},
+    "alice": {"shops/product", "shops/membership", "payments/mpesasettings"},
+    "mary": {"shops/product", "payments/mpesasettings"},
     "audrey": set(),
 }
 

@@ -49,11 +49,14 @@ def test_shop_on_the_platforms_account_sees_that_it_is(alice, ours):
     assert "600100" not in text
 
 
+LIMITS = {"claimed_limit": 0, "second_person_from": 5000}
+
+
 def choose(operator, shop, **changes):
     row = MpesaSettings.objects.get(shop=shop)
     address = f"/admin/payments/mpesasettings/{row.pk}/change/"
     response = operator.client.post(
-        address, {"account": "", "max_amount": ""} | changes
+        address, {"account": "", "max_amount": "", **LIMITS} | changes
     )
     row.refresh_from_db()
     errors = response.context["adminform"].form.errors if response.context else {}
@@ -100,13 +103,39 @@ def test_account_that_would_pay_somebody_else_is_refused(operator, duka, whose):
 def test_operator_adds_the_settings_of_a_new_shop_once(operator):
     shop = ShopFactory()
     account = MpesaAccountFactory(shop=shop, shortcode="600300")
-    sent = {"shop": shop.pk, "account": account.pk, "max_amount": ""}
+    sent = {"shop": shop.pk, "account": account.pk, "max_amount": "", **LIMITS}
     first = operator.client.post("/admin/payments/mpesasettings/add/", sent)
     again = operator.client.post("/admin/payments/mpesasettings/add/", sent)
 
     assert (first.status_code, again.status_code) == (302, 200)
     row = MpesaSettings.objects.get(shop=shop)
     assert (row.account, row.uses_platform_account) == (account, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mary", (700, 5000)),
+        ("alice", (700, 9000)),
+        ("operator", (700, 9000)),
+        ("audrey", (0, 5000)),
+        ("charlie", (0, 5000)),
+        ("bob", (0, 5000)),
+    ],
+)
+def test_limits_are_the_managers_and_the_owners(people, duka, name, expected):
+    row = MpesaSettings.objects.get(shop=duka)
+    sent = {"claimed_limit": 700, "second_person_from": 9000, "max_amount": ""}
+    if name == "operator":
+        sent["uses_platform_account"] = "on"
+    people[name].client.post(
+        f"/admin/payments/mpesasettings/{row.pk}/change/",
+        sent if name == "operator" else sent | {"account": "7"},
+    )
+
+    row.refresh_from_db()
+    assert (row.claimed_limit, row.second_person_from) == expected
+    assert (row.account, row.uses_platform_account) == (None, True)
 
 
 # Payments by hand: who may register, and what they are told.
