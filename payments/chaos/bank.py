@@ -35,6 +35,8 @@ class Entry:
     shortcode: str
     reference: str
     at: datetime
+    is_till: bool = False
+    is_by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Prompt:
     callback_url: str
     ends_at: datetime
     intent: str
+    is_till: bool
     fate: str  # what becomes of its callback
     code: str | None = None  # None while the customer has not finished
     entry: Entry | None = None
@@ -74,6 +77,8 @@ class Bank:
     balances: dict[str, int] = field(default_factory=dict)
     prompts: list[Prompt] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
+    by_receipt: dict[str, Entry] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
     by_id: dict[str, Prompt] = field(default_factory=dict)
     by_reference: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     open_on: dict[str, Prompt] = field(default_factory=dict)
@@ -92,6 +97,7 @@ class Bank:
         callback_url: str,
         fate: str,
         now: datetime,
+        is_till: bool = False,
     ) -> Prompt:
         """Put a prompt on a phone. Raises ValueError when one payment asks twice."""
         if (shortcode, reference) in self.by_reference:
@@ -109,6 +115,7 @@ class Bank:
             callback_url=callback_url,
             ends_at=now + timedelta(seconds=self._lasts_s()),
             intent=self.dice.one_of(OUTCOMES),
+            is_till=is_till,
             fate=fate,
         )
         self.prompts.append(prompt)
@@ -137,8 +144,28 @@ class Bank:
             shortcode=prompt.shortcode,
             reference=prompt.reference,
             at=now,
+            is_till=prompt.is_till,
         )
-        self.ledger.append(prompt.entry)
+        self._book(prompt.entry)
+
+    def pay_by_hand(
+        self, *, shortcode: str, reference: str, phone: str, amount: int,
+        now: datetime, is_till: bool,
+    ) -> Entry:  # fmt: skip
+        """Let a customer pay an account without a prompt; return the line."""
+        entry = Entry(
+            self.new_receipt(), amount, phone, shortcode, reference, now,
+            is_till, is_by_hand=True,
+        )  # fmt: skip
+        self._book(entry)
+        return entry
+
+    def _book(self, entry: Entry) -> None:
+        self.ledger.append(entry)
+        self.by_receipt[entry.receipt] = entry
+        self.totals[entry.shortcode] = (
+            self.totals.get(entry.shortcode, 0) + entry.amount
+        )
 
     def new_receipt(self) -> str:
         """Return a receipt number that was never used."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from payments.chaos import bank
 from payments.chaos.bank import Prompt
 from payments.chaos.dice import Dice
-from payments.enums import PaymentStatus
+from payments.enums import Binding, PaymentStatus
 from payments.models import Collection, Payment
 
 
@@ -123,9 +123,14 @@ def _victim(world: World, other_than: Prompt | None = None) -> Prompt | None:
 
 
 def _used_receipt(dice: Dice, victim: Prompt) -> str | None:
-    """A receipt that a payment into the same account has already."""
+    """A receipt that M-Pesa itself gave to another payment into the same account.
+
+    What was only guessed yields to a callback with a payment's own token.
+    """
     used = Collection.objects.filter(
-        account__shortcode=victim.shortcode, receipt__isnull=False
+        account__shortcode=victim.shortcode,
+        receipt__isnull=False,
+        binding__in=(Binding.TOKEN, Binding.REFERENCE),
     )
     receipts = list(used.order_by("-id").values_list("receipt", flat=True)[:RECENT])
     return dice.choice(receipts) if receipts else None

@@ -20,8 +20,16 @@ from django.db.models import Count, F, Q, Sum
 from orders.enums import OrderStatus
 from orders.models import Order, OrderEvent, OrderLine
 from payments import audit
-from payments.enums import AllocationKind, Method, PaymentStatus, Verdict
-from payments.models import Allocation, Collection, Notice, Payment, PaymentEvent
+from payments.enums import AllocationKind, Binding, Method, PaymentStatus, Verdict
+from payments.models import (
+    Allocation,
+    Collection,
+    MpesaAccount,
+    Notice,
+    Payment,
+    PaymentEvent,
+    Receipt,
+)
 from shops.enums import StockReason
 from shops.models import Product, StockMovement
 
@@ -36,6 +44,8 @@ FULL_EVERY = 1000
 HEALED = "lost callbacks healed"
 HEALED_S = (30, 90, 300)
 ZERO = Decimal(0)
+# The alarm of a sale whose money turned out to be another's.
+TAKEN = "another sale's"
 
 
 class Books:
@@ -51,6 +61,8 @@ class Books:
         if marks != self._marks:
             before, self._marks = self._marks, marks
             self._check_orders(self._touched(before))
+            if marks[1] != before[1]:
+                self._check_totals()
         if self.world.step % FULL_EVERY == 0:
             self._check_sums()
 
@@ -111,11 +123,14 @@ class Books:
                     self._check_payment(order, payment)
 
     def _check_order(self, order: Order, portions: list[Allocation]) -> None:
+        freed = {p.releases_id for p in portions}
+        standing = [p for p in portions if p.pk not in freed]
+        # Gross: money that turned out to be another sale's had paid this one.
         to_sale = sum(
             (p.amount for p in portions if p.kind == AllocationKind.SALE), ZERO
         )
         surplus = sum(
-            (p.amount for p in portions if p.kind == AllocationKind.SURPLUS), ZERO
+            (p.amount for p in standing if p.kind == AllocationKind.SURPLUS), ZERO
         )
         name = f"sale {order.number} of shop {order.shop_id}"
         self._require(
@@ -139,7 +154,12 @@ class Books:
         name = f"payment {payment.pk} ({payment.status}, KES {payment.amount:.0f})"
         collections = list(payment.collections.all())
         for one in collections:
-            shared = sum((p.amount for p in one.allocations.all()), ZERO)
+            portions = list(one.allocations.all())
+            freed = {p.releases_id for p in portions}
+            shared = sum(
+                (p.amount for p in portions
+                 if p.pk not in freed and p.releases_id is None), ZERO,
+            )  # fmt: skip
             self._require(
                 shared == one.allocated == one.amount,
                 f"{name}: allocated {one.allocated}, portions {shared} of {one.amount}",
@@ -161,37 +181,68 @@ class Books:
         )
         is_completed = payment.status == PaymentStatus.COMPLETED
         self._require(
-            is_completed == bool(collections),
+            is_completed == bool(collections) or TAKEN in payment.alarm,
             f"{name} has {len(collections)} collections",
         )
         ours = sum((one.amount for one in collections), ZERO)
         if payment.method == Method.CASH:
             self._require(ours == payment.amount, f"{name}: {ours} in the drawer")
         else:
-            self._check_against_bank(name, payment, collections, ours)
+            self._check_against_bank(name, payment, collections)
 
     def _check_against_bank(
-        self, name: str, payment: Payment, collections: list[Collection], ours: Decimal
+        self, name: str, payment: Payment, collections: list[Collection]
     ) -> None:
-        key = (payment.shortcode, payment.reference)
-        prompt = self.world.bank.by_reference.get(key)
-        entry = prompt.entry if prompt else None
-        theirs = entry.amount if entry else 0
-        self._require(ours <= theirs, f"{name}: we counted {ours}, M-Pesa has {theirs}")
+        """Each receipt is the bank's; money without one was paid at the prompt."""
+        bank = self.world.bank
+        prompt = bank.by_reference.get((payment.shortcode, payment.reference))
         for one in collections:
+            if one.receipt is None:
+                entry = prompt.entry if prompt else None
+            else:
+                entry = bank.by_receipt.get(one.receipt)
             self._require(
-                one.receipt is None
-                or (entry is not None and one.receipt == entry.receipt),
-                f"{name}: the receipt {one.receipt} is not M-Pesa's for it",
+                entry is not None
+                and entry.amount == one.amount
+                and entry.shortcode == payment.shortcode,
+                f"{name}: M-Pesa never had {one}",
             )
+            if one.binding == Binding.TOKEN and one.receipt and entry is not None:
+                self._require(
+                    prompt is not None and prompt.entry is entry,
+                    f"{name}: the receipt {one.receipt} is not M-Pesa's for it",
+                )
+
+    def _check_totals(self) -> None:
+        """One shilling of the bank is at most one of ours."""
+        for account_id, shortcode in self._accounts():
+            ours = (
+                Collection.objects.filter(account_id=account_id).aggregate(
+                    total=Sum("amount")
+                )["total"]
+                or ZERO
+            )
+            theirs = self.world.bank.totals.get(shortcode, 0)
+            self._require(
+                ours <= theirs,
+                f"account {shortcode}: we counted {ours}, M-Pesa has {theirs}",
+            )
+
+    def _accounts(self) -> list[tuple[uuid.UUID, str]]:
+        return list(MpesaAccount.objects.values_list("pk", "shortcode"))
 
     def _check_sums(self) -> None:
         collected = Collection.objects.aggregate(a=Sum("amount"), b=Sum("allocated"))
-        allocated = Allocation.objects.aggregate(a=Sum("amount"))["a"] or ZERO
+        released = Q(releases__isnull=False)
+        freed = Allocation.objects.filter(released)
+        allocated = (
+            Allocation.objects.exclude(released).aggregate(a=Sum("amount"))["a"] or ZERO
+        ) - (freed.aggregate(a=Sum("amount"))["a"] or ZERO)
         self._require(
             (collected["b"] or ZERO) == allocated <= (collected["a"] or ZERO),
             f"collected {collected}, allocated {allocated}",
         )
+        self._check_totals()
         twice = (
             Collection.objects.exclude(receipt=None)
             .values("environment", "account", "receipt")
@@ -201,46 +252,48 @@ class Books:
         self._require(not twice, f"receipts counted twice: {list(twice)}")
 
     def _check_bank(self) -> None:
-        """Each shilling of M-Pesa's ledger is one of ours, of the same payment.
-
-        Unless nobody could tell us: its id and its callback were both lost. Those
-        wait for a source that does not need them.
-        """
+        """The bank's book is ours, now that every source was read: line by line."""
         ours = {
-            (shortcode, reference): facts
-            for shortcode, reference, *facts in (
-                Payment.objects.filter(method=Method.MPESA_STK)
-                .annotate(got=Sum("collections__amount"))
-                .values_list(
-                    "shortcode",
-                    "reference",
-                    "got",
-                    "checkout_request_id",
-                    "pk",
-                    "completed_at",
-                )
-            )
+            (shortcode, receipt): amount
+            for shortcode, receipt, amount in Collection.objects.filter(
+                account__isnull=False
+            ).values_list("account__shortcode", "receipt", "amount")
         }
-        unseen = 0
+        theirs = {
+            (entry.shortcode, entry.receipt): entry.amount
+            for entry in self.world.bank.ledger
+        }
+        missing = [key for key in theirs if ours.get(key) != theirs[key]]
+        extra = [key for key in ours if key not in theirs]
+        self._require(
+            not missing and not extra,
+            f"M-Pesa has {missing[:5]} ({len(missing)}) that we have not,"
+            f" we have {extra[:5]} ({len(extra)}) that it has not",
+        )
+        claimed = Receipt.objects.filter(collection__isnull=True)
+        self._require(
+            not claimed.exists(),
+            f"receipts left: {list(claimed.values_list('number', 'state')[:5])}",
+        )
+        self._check_healing()
+
+    def _check_healing(self) -> None:
         for name in [name for name in self.world.figures if HEALED in name]:
             del self.world.figures[name]
+        completed = {
+            (shortcode, reference): at
+            for shortcode, reference, at in Payment.objects.filter(
+                method=Method.MPESA_STK, completed_at__isnull=False
+            ).values_list("shortcode", "reference", "completed_at")
+        }
         for prompt in self.world.bank.prompts:
-            if prompt.entry is None:
+            at = completed.get((prompt.shortcode, prompt.reference))
+            if prompt.entry is None or prompt.fate != "lost" or prompt.is_told:
                 continue
-            got, checkout_id, payment_id, completed_at = ours[
-                prompt.shortcode, prompt.reference
-            ]
-            if got is None and checkout_id is None and not prompt.is_heard:
-                unseen += 1
-                continue
-            self._require(
-                got == prompt.entry.amount,
-                f"payment {payment_id}: M-Pesa has {prompt.entry.amount},"
-                f" we counted {got} (prompt {prompt.number})",
-            )
-            if prompt.fate == "lost" and not prompt.is_told:
-                self._count_healing(completed_at - prompt.entry.at)
-        self.world.figures["payments that wait for a statement"] = unseen
+            if at is None:
+                self.world.count(f"{HEALED} as money of nobody")
+            else:
+                self._count_healing(at - prompt.entry.at)
 
     def _count_healing(self, took: timedelta) -> None:
         """Note how soon a lost callback was made good, crashes and outages included."""
@@ -291,8 +344,11 @@ class Books:
         for payment in Payment.objects.exclude(alarm=""):
             key = (payment.shortcode, payment.reference)
             prompt = self.world.bank.by_reference.get(key)
+            is_paid_twice = payment.collections.count() > 1
             self._require(
-                prompt is not None and prompt.has_lied,
+                (prompt is not None and prompt.has_lied)
+                or is_paid_twice
+                or TAKEN in payment.alarm,
                 f"payment {payment.pk} calls a person for nothing: {payment.alarm}",
             )
 

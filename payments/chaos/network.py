@@ -8,7 +8,7 @@ virtual clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from django.conf import settings
 from django.db import OperationalError
@@ -27,6 +27,8 @@ from payments.gateways.base import (
     PushRequest,
     QueryAnswer,
 )
+from payments.gateways.organisation import PullQuery
+from payments.notices_pull import PullPage
 from smartduka.lib.transactions import require_no_transaction
 
 
@@ -102,6 +104,7 @@ class Line:
             callback_url=request.callback_url,
             fate=dice.one_of(self.rates.fates),
             now=world.clock.now(),
+            is_till=account.is_till,
         )
         world.note(f"prompt {prompt.number} for KES {prompt.amount}")
         if prompt.fate == "reordered":
@@ -135,6 +138,20 @@ class Line:
         world.note(f"asked about {prompt.number}: {answer.kind} {answer.code}")
         world.crashes.here("after a question")
         return answer
+
+    def pull(
+        self, account: Credentials, query: PullQuery, *, limit_s: float
+    ) -> PullPage:
+        """Return one page of payments; see the OrganisationGateway protocol."""
+        del limit_s
+        return self.world.sources.pull(account, query)
+
+    def _not_offered(self, *_: object, **__: object) -> NoReturn:
+        """What this bank does not do: refused for certain, nothing was begun."""
+        raise GatewayError("this bank does not do that", certain=True)
+
+    register_c2b = register_pull = transaction_status = _not_offered
+    reverse = account_balance = qr = _not_offered
 
     def _answer(self, prompt: Prompt, fate: str, limit_s: float) -> QueryAnswer:
         if fate == "not asked":
@@ -186,6 +203,8 @@ class Line:
     def _decide(self, prompt: Prompt) -> None:
         world = self.world
         world.bank.finish(prompt, world.clock.now())
+        if prompt.entry is not None:
+            world.sources.moved(prompt.entry)
         world.count("prompts paid" if prompt.entry else "prompts not paid")
         world.count("callbacks")
         world.count(f"callbacks {prompt.fate}")
@@ -218,12 +237,13 @@ class Line:
         """Post a body to the path without a token; return the HTTP status."""
         self.world.count("notices delivered")
         path = "/api/payments/mpesa/callback"
-        return hooks.untokened(self._request(path, body)).status_code
+        return hooks.untokened(self.request(path, body)).status_code
 
     def _call(self, token: str, body: bytes) -> HttpResponse:
-        return hooks.stk(self._request(f"/hooks/stk/{token}", body), token)
+        return hooks.stk(self.request(f"/hooks/stk/{token}", body), token)
 
-    def _request(self, path: str, body: bytes) -> HttpRequest:
+    def request(self, path: str, body: bytes) -> HttpRequest:
+        """Return a request as M-Pesa makes it."""
         return self.post(
             path, body, content_type="application/json", REMOTE_ADDR=ADDRESS
         )

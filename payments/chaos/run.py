@@ -106,6 +106,7 @@ def play(
 def _live(world: World, days: int, events: int | None) -> None:
     floor = Shopfloor(world)
     floor.set_up()
+    world.sources.set_up()
     with world.crashes.watched():
         world.books.check_step()
         for day in range(days):
@@ -115,6 +116,7 @@ def _live(world: World, days: int, events: int | None) -> None:
             floor.open(OPEN_S)
             world.run_until(morning + timedelta(seconds=OPEN_S), limit=events)
             world.calm_down()
+            world.close_books(morning - timedelta(hours=5))
             world.books.check_day()
             world.figures["sales"] = floor.sales
             if events is not None and world.events >= events:

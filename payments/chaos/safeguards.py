@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from payments import hook_tokens, inbox, notices, questions, settlement
 from payments.chaos.patches import replaced
+from payments.hook_tokens import Kind
 from payments.models import Collection, Payment
 
 
@@ -69,8 +70,8 @@ def no_token() -> Iterator[None]:
     """Any token is taken; the payment is the one that the body names."""
     verify, store = hook_tokens.verify, inbox.store_for_payment
 
-    def take_any(text: str) -> str:
-        return verify(text) or "any"
+    def take_any(text: str, kind: Kind = Kind.STK) -> str | None:
+        return verify(text, kind) or ("any" if kind is Kind.STK else None)
 
     def store_by_body(nonce_hash: str, raw: inbox.Raw) -> inbox.Stored:
         if nonce_hash == "any":

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CASHIERS = 3
-CUSTOMERS = 60
+CUSTOMERS, ALIKE = 150, 12
 PLENTY, FEW = 100_000, 40
 PATIENCE = 7  # looks at one sale
-SALE_EVERY_S = 100  # per cashier
+SALE_EVERY_S = 40  # per cashier
 
 
 @dataclass(slots=True)
@@ -64,7 +64,10 @@ class Shopfloor:
         self.sales = 0
         self.goods: dict[int, list[Product]] = {}
         self.cashiers: list[Access] = []
-        self.phones = [f"2547{10_000_000 + n * 137:08}" for n in range(CUSTOMERS)]
+        numbers = [10_000_000 + n * 137 for n in range(CUSTOMERS)]
+        # Some look the same where M-Pesa hides the middle.
+        numbers += [number + 50_000 for number in numbers[:ALIKE]]
+        self.phones = [f"2547{number:08}" for number in numbers]
 
     def set_up(self) -> None:
         """Make the shops: one on the platform's account, one on its own paybill."""
@@ -86,11 +89,12 @@ class Shopfloor:
             accounts.platform_account()
             MpesaSettings.objects.create(shop=shop, uses_platform_account=True)
             return
+        # A till: what is paid to it by hand carries no reference.
         account = MpesaAccount(
             shop=shop,
             environment=settings.MPESA_ENV,
-            type=AccountType.PAYBILL,
-            **demo.OWN_PAYBILL,
+            type=AccountType.TILL,
+            **demo.OWN_PAYBILL | {"party_b": "300200"},
         )
         account.save()
         MpesaSettings.objects.create(shop=shop, account=account)
@@ -136,13 +140,20 @@ class Shopfloor:
         label = f"S{self.sales}"
         sale = Sale(label, access, order.pk, self.dice.choice(self.phones))
         how = self.dice.one_of(
-            [("prompt", 70), ("two phones", 10), ("cash", 8), ("part cash", 12)]
+            [
+                ("prompt", 64),
+                ("two phones", 10),
+                ("cash", 8),
+                ("part cash", 12),
+                ("by hand", 6),
+            ]
         )
         plans: dict[str, Callable[[], str]] = {
             "prompt": lambda: self._prompt(sale),
             "two phones": lambda: self._two_phones(sale),
             "cash": lambda: self._cash(sale),
             "part cash": lambda: self._part_cash(sale),
+            "by hand": lambda: self._by_hand(sale),
         }
         self._plan(sale, how, plans[how], self.dice.uniform(2, 30))
         return f"{label}, KES {order.total:.0f}"
@@ -190,6 +201,29 @@ class Shopfloor:
         part = max(1, whole(order.balance) // 3)
         self._plan(sale, "the rest", lambda: self._prompt(sale), 10)
         return self._cash(sale, part)
+
+    def _by_hand(self, sale: Sale) -> str:
+        """The customer pays the till by hand, whatever the cashier does."""
+        order = Order.objects.select_related("shop").get(pk=sale.order_id)
+        self._plan_look(sale)
+        if order.balance <= 0:
+            return "needs no money"
+        account = accounts.account_of(order.shop)
+        last = Payment.objects.filter(order=order, account=account).last()
+        typed = last.reference if last else "DUKA"
+        if self.dice.chance(15):
+            typed = typed[1:] + typed[0]
+        entry = self.world.bank.pay_by_hand(
+            shortcode=account.shortcode,
+            reference=typed,
+            phone=sale.phone,
+            amount=whole(order.balance),
+            now=self.world.clock.now(),
+            is_till=account.type == AccountType.TILL,
+        )
+        self.world.count("payments by hand")
+        self.world.sources.moved(entry)
+        return f"KES {entry.amount} by hand"
 
     def _cash(self, sale: Sale, amount: int | None = None) -> str:
         order = Order.objects.get(pk=sale.order_id)
@@ -260,10 +294,12 @@ class Shopfloor:
     def _while_waiting(self, sale: Sale, last: Payment) -> str:
         what = self.dice.one_of(
             [
-                ("wait", 34), ("ask", 12), ("stop", 12), ("resend", 10),
+                ("wait", 30), ("by hand", 4), ("ask", 12), ("stop", 12), ("resend", 10),
                 ("resend anyway", 8), ("cash", 12), ("cancel", 6), ("other", 6),
             ]
         )  # fmt: skip
+        if what == "by hand":
+            return self._by_hand(sale)
         if what == "ask":
             return f"asks: {questions.ask(last.pk)}"
         if what == "stop":

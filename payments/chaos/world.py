@@ -19,6 +19,7 @@ from payments.chaos.dice import Dice
 from payments.chaos.invariants import Books
 from payments.chaos.network import Line, Rates
 from payments.chaos.pairs import Pairs
+from payments.chaos.sources import Sources
 from payments.chaos.worker import Worker
 from smartduka.lib import later
 from smartduka.lib.clock import NAIROBI
@@ -30,6 +31,7 @@ REMEMBERED = 30
 CRASHES, TROUBLES, OUTAGES = 4, 3, 0.03  # percent of the steps
 POINTS = 10  # a step has seldom more
 CALM_S = 3 * 3600
+AFTER_BOOKS_S = 3600
 HARD_LIMIT = 2_000_000
 
 
@@ -65,6 +67,7 @@ class World:
         self.bank = Bank(Dice(f"bank {seed}"))
         self.crashes = Crashes()
         self.line = Line(self, rates)
+        self.sources = Sources(self)
         self.worker = Worker(self)
         self.books = Books(self)
         self.pairs: Pairs | None = None
@@ -155,6 +158,11 @@ class World:
         self._agenda = [event for event in self._agenda if not event.is_floor]
         heapq.heapify(self._agenda)
         self.run_until(self.clock.now() + timedelta(seconds=CALM_S))
+
+    def close_books(self, since: datetime) -> None:
+        """Import the day's statements, and let what follows from them happen."""
+        self.sources.import_statements(since)
+        self.run_until(self.clock.now() + timedelta(seconds=AFTER_BOOKS_S))
         self._agenda = [event for event in self._agenda if not event.is_round]
         heapq.heapify(self._agenda)
 
