@@ -98,6 +98,7 @@ def pay(
         + (f", receipt {collection.receipt}" if collection.receipt else ""),
         result_code="0",
     )
+    order_lifecycle.freeze(order)
     taken = order_lifecycle.take_payment(order, amount, actor=actor)
     ledger.allocate(
         collection,

@@ -1,0 +1,379 @@
+"""The drawer: money that is there and that a person may decide about.
+
+Surplus and customers' credit that stand, the rest of a collection that nobody
+allocated, and payments by hand that M-Pesa's notice claims. Each piece is applied to
+an open sale, kept as a customer's credit, or sent back (`payments.refunds`), with who
+did it and why. What is held for an undecided payment is not in the drawer.
+
+Two people with one piece: the locks let one through, and below them the conditional
+update of the collection and the one release of a portion refuse the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from orders import lifecycle as order_lifecycle
+from orders.models import Order
+from orders.queries import order_for
+from payments import (
+    direct,
+    free_money,
+    inquiries,
+    ledger,
+    matching,
+    news,
+    queries,
+    questions,
+)
+from payments.drawer_refusals import (
+    HeldMoney,
+    NobodysCredit,
+    NotConfirmed,
+    NotConfirmedAsked,
+    NotToBePlaced,
+)
+from payments.enums import AllocationKind, ClaimState, PaymentStatus, ReceiptState
+from payments.free_money import Grip, find
+from payments.ledger import SpentAlready
+from payments.models import (
+    Allocation,
+    CodeClaim,
+    Collection,
+    MpesaAccount,
+    Payment,
+    Receipt,
+)
+from shops.enums import Role
+from shops.models import Shop
+from shops.tenancy import Access
+from smartduka.lib import phone
+from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest
+from smartduka.lib.money import format_kes
+from smartduka.lib.transactions import repeated
+
+
+logger = logging.getLogger(__name__)
+
+REASON_LENGTH = 160
+NAME_LENGTH = 120
+# How the sentence begins that says what was learned before acting (law 6).
+ASKED_FIRST = "M-Pesa was asked first:"
+# Nobody's as far as matching can say: it is for a person to decide.
+UNDECIDED_STEPS = (matching.Step.CLAIM, matching.Step.UNMATCHED, matching.Step.CODE)
+
+Piece = free_money.Piece
+PieceKind = free_money.PieceKind
+pieces = free_money.pieces
+
+
+def apply(*, access: Access, piece: str, order_id: object, reason: str) -> Payment:
+    """Pay an open sale of the shop with a piece; return the completed payment.
+
+    Less than the balance is a part payment; what the sale does not need is surplus of
+    this sale. What the sale's customer may still be paying is asked about first. Call
+    outside any transaction. Locks the sales by id, the payment that the money came
+    by, the collection, the receipt, and the products of a sale that becomes paid.
+
+    Raises Forbidden, NotFound, InvalidRequest, OrderNotOpen, SpentAlready,
+    NotConfirmed, HeldMoney.
+    """
+    access.require_manager()
+    return spend(access=access, piece=piece, order_id=order_id, reason=_why(reason))
+
+
+def spend(*, access: Access, piece: str, order_id: object, reason: str) -> Payment:
+    """As `apply`, for a cashier to whom the very piece was offered or shown.
+
+    The caller has made sure of that: an offer of this sale, or a code that was typed.
+    """
+    access.require_seller()
+    order = order_for(access.shop, order_id)
+    order_lifecycle.require_open(order)
+    _require_spendable(access, find(access.shop, piece))
+    learned = ask_first(order)
+    with _taken_meanwhile():
+        payment = _spend(access, piece, order.pk, f"{reason} {learned}".strip())
+    _close_claims(payment.account, payment.receipt)
+    return payment
+
+
+def keep_as_credit(
+    *, access: Access, piece: str, customer: str, reason: str
+) -> Allocation:
+    """Keep a piece as the credit of a customer: a full phone number, or a name.
+
+    Spending it later is `apply`. Locks as `apply`. Raises Forbidden, NotFound,
+    InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed, HeldMoney.
+    """
+    access.require_manager()
+    name, why = whose(customer), _why(reason)
+    _require_spendable(access, find(access.shop, piece))
+    with _taken_meanwhile():
+        kept = _keep(access, piece, name, why)
+    _close_claims(kept.collection.account, kept.collection.receipt)
+    return kept
+
+
+def hand_to_shop(operator: Any, collection: Collection, shop: Shop) -> Collection:
+    """Say which shop's it is: nobody's money on the platform's account.
+
+    A sale for which this shop typed its code is paid with it. Opens transactions;
+    locks the collection, then as `apply`. Raises Forbidden, NotToBePlaced.
+    """
+    if not operator.is_superuser:
+        raise Forbidden("Only the platform's operator may do this.")
+    _place(collection, shop)
+    logger.info("collection %s handed to shop %s", collection.pk, shop.pk)
+    collection.shop = shop
+    _pay_whose_code_waits(collection, shop)
+    return collection
+
+
+def whose(customer: str) -> str:
+    """Return a customer as they are kept: 2547… or a name. Raises NobodysCredit.
+
+    A masked number is thousands of people, so it is nobody.
+    """
+    text = " ".join(customer.split())[:NAME_LENGTH]
+    try:
+        return phone.parse(text)
+    except phone.InvalidPhone:
+        pass
+    digits = sum(sign.isdigit() for sign in text)
+    letters = sum(sign.isalpha() for sign in text)
+    if letters < 2 or digits >= 6 or any(sign in text for sign in "*•"):
+        raise NobodysCredit
+    return text
+
+
+def ask_first(order: Order) -> str:
+    """Ask about what is undecided of a sale; return in words what was learned."""
+    undecided = list(queries.undecided_of_order(order))
+    if not undecided:
+        return ""
+    questions.ask_first(undecided)
+    rows = Payment.objects.filter(pk__in=[one.pk for one in undecided])
+    paid = [one.amount for one in rows if one.status == PaymentStatus.COMPLETED]
+    still = [one.amount for one in rows if one.decided_at is None]
+    words = []
+    if paid:
+        words.append(f"{format_kes(sum(paid, Decimal(0)))} more arrived.")
+    if still:
+        total = format_kes(sum(still, Decimal(0)))
+        words.append(f"{total} asked from the customer is undecided.")
+    return " ".join((ASKED_FIRST, *(words or ["nothing else was paid."])))
+
+
+def _require_spendable(access: Access, grip: Grip) -> None:
+    """Raise HeldMoney or NotConfirmed; M-Pesa is asked where it can be."""
+    receipt = grip.receipt
+    if receipt is None:
+        return
+    if receipt.state == ReceiptState.HELD:
+        raise HeldMoney
+    if not matching.may_spend(receipt, access.shop):
+        raise unconfirmed(receipt.account, receipt.number, access.user)
+
+
+def unconfirmed(account: MpesaAccount, number: str, asked_by: Any) -> NotConfirmed:
+    """Ask M-Pesa about a receipt where it can be asked; return what to tell."""
+    if not inquiries.can_ask(account):
+        return NotConfirmed()
+    inquiries.ask_status(account, number, asked_by=asked_by)
+    return NotConfirmedAsked()
+
+
+@repeated
+def _place(collection: Collection, shop: Shop) -> None:
+    with transaction.atomic(durable=True):
+        placed = Collection.objects.filter(
+            pk=collection.pk,
+            shop__isnull=True,
+            payment__isnull=True,
+            allocated=0,
+            reversed_at__isnull=True,
+            account__isnull=False,
+            account__shop__isnull=True,
+        ).update(shop=shop)
+    if placed != 1:
+        raise NotToBePlaced
+
+
+def _pay_whose_code_waits(collection: Collection, shop: Shop) -> None:
+    """Pay the sale for which the code was typed; its money stays free if it cannot."""
+    claim = (
+        CodeClaim.objects.filter(
+            account_id=collection.account_id,
+            number=collection.receipt,
+            state=ClaimState.WAITING,
+            shop=shop,
+        )
+        .select_related("created_by")
+        .first()
+    )
+    if claim is None:
+        return
+    try:
+        spend(
+            access=Access(claim.created_by, shop, Role.CASHIER),
+            piece=f"collection:{collection.pk}",
+            order_id=claim.order_id,
+            reason=f"The code {claim.number} was typed for this sale.",
+        )
+    except DomainError as error:
+        logger.info("collection %s stays free: %s", collection.pk, error.code)
+
+
+def _close_claims(account: MpesaAccount | None, number: str | None) -> None:
+    """Tell those who typed this receipt's code what became of it."""
+    receipt = Receipt.objects.filter(account=account, number=number or "").first()
+    if receipt is not None:
+        matching.look(receipt.pk)
+
+
+@contextmanager
+def _taken_meanwhile() -> Iterator[None]:
+    """Say in words what the database refuses: somebody else was faster."""
+    try:
+        yield
+    except (ledger.Overdrawn, IntegrityError) as error:
+        raise SpentAlready from error
+
+
+def _gripped(
+    shop: Shop, key: str, target: uuid.UUID | None
+) -> tuple[Grip, Order | None]:
+    """A piece under all its locks, and the sale that it is for, under its lock.
+
+    Raises NotFound, SpentAlready, and HeldMoney for what became held meanwhile.
+    """
+    seen = find(shop, key)
+    wanted = seen.order_ids | ({target} if target is not None else set())
+    locked = order_lifecycle.locked_all(wanted)
+    order = locked[target] if target is not None else None
+    collection = seen.collection
+    if collection is not None:
+        if collection.payment_id is not None:
+            Payment.objects.select_for_update(no_key=True, of=("self",)).get(
+                pk=collection.payment_id
+            )
+        Collection.objects.select_for_update(no_key=True, of=("self",)).get(
+            pk=collection.pk
+        )
+    elif seen.receipt is not None:
+        Receipt.objects.select_for_update(no_key=True, of=("self",)).get(
+            pk=seen.receipt.pk
+        )
+    grip = find(shop, key)
+    if (grip.receipt is None) != (seen.receipt is None) or grip.order_ids - wanted:
+        raise SpentAlready
+    if grip.receipt is not None and (
+        matching.decide(grip.receipt).step not in UNDECIDED_STEPS
+    ):
+        raise HeldMoney
+    if grip.allocation is not None and grip.allocation.order_id is not None:
+        grip.allocation.order = locked[grip.allocation.order_id]
+    return grip, order
+
+
+@repeated
+def _spend(access: Access, key: str, order_id: uuid.UUID, reason: str) -> Payment:
+    with transaction.atomic(durable=True):
+        grip, order = _gripped(access.shop, key, order_id)
+        assert order is not None
+        order_lifecycle.require_open(order)
+        collection, amount = _freed(access, grip, reason, whole=True)
+        payment = direct.pay(
+            order, collection, amount, actor=access.user, reason=reason
+        )
+        _tell_old(grip, order)
+    return payment
+
+
+@repeated
+def _keep(access: Access, key: str, name: str, why: str) -> Allocation:
+    with transaction.atomic(durable=True):
+        grip, _ = _gripped(access.shop, key, None)
+        collection, amount = _freed(access, grip, why, whole=False)
+        old = grip.allocation
+        [kept] = ledger.allocate(
+            collection,
+            [
+                ledger.Portion(
+                    AllocationKind.CREDIT,
+                    amount,
+                    old.order if old is not None else None,
+                    why,
+                    old.payment if old is not None else None,
+                    name,
+                )
+            ],
+            actor=access.user,
+        )
+        _tell_old(grip, None)
+    return kept
+
+
+def _freed(
+    access: Access, grip: Grip, reason: str, *, whole: bool
+) -> tuple[Collection, Decimal]:
+    """Free a piece under its locks; return its collection and how much it is, in KES.
+
+    `whole`: sales are paid in whole shillings, so cents stay where they were.
+    """
+    if grip.receipt is not None:
+        collection = direct.collect(grip.receipt, shop=access.shop)
+        return collection, _whole(collection.amount) if whole else collection.amount
+    assert grip.collection is not None
+    collection, old = grip.collection, grip.allocation
+    if old is None:
+        rest = free_money.unused(collection)
+        return collection, _whole(rest) if whole else rest
+    old.collection = collection
+    ledger.release(old, actor=access.user, reason=reason)
+    amount = _whole(old.amount) if whole else old.amount
+    ledger.allocate(
+        collection,
+        [
+            ledger.Portion(
+                AllocationKind(old.kind), old.amount - amount, old.order, old.reason,
+                old.payment, old.customer,
+            )
+        ],
+        actor=access.user,
+    )  # fmt: skip
+    if old.kind == AllocationKind.SURPLUS and old.order is not None:
+        order_lifecycle.give_up_surplus(old.order, amount)
+    return collection, amount
+
+
+def _whole(amount: Decimal) -> Decimal:
+    shillings = amount.to_integral_value(ROUND_FLOOR)
+    if shillings < 1:
+        raise InvalidRequest("This is less than one shilling.")
+    return shillings
+
+
+def _tell_old(grip: Grip, target: Order | None) -> None:
+    """Tell the screens of the sale whose surplus it was."""
+    old = grip.allocation
+    if old is None or old.order is None or old.order == target:
+        return
+    payment = old.payment or old.collection.payment
+    if payment is not None and payment.order_id == old.order_id:
+        news.publish(payment, old.order, "payment.updated")
+
+
+def _why(reason: str) -> str:
+    text = reason.strip()[:REASON_LENGTH]
+    if not text:
+        raise InvalidRequest("Say why.")
+    return text
