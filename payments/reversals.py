@@ -17,10 +17,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 
 from payments import errands, ledger, lifecycle, news, refund_money
 from payments.enums import (
     AllocationKind,
+    MovementKind,
     PaymentStatus,
     RefundMethod,
     RefundState,
@@ -34,10 +36,12 @@ from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged, ReversalRequest
 from payments.models import (
     Collection,
+    Movement,
     MpesaAccount,
     OrganisationRequest,
     Payment,
     Refund,
+    StatementImport,
 )
 from payments.notices_results import (
     RequestResult,
@@ -220,19 +224,36 @@ def settle_by_statement(
 
     Call when all rows of the statement are applied: what it had is proved by then. A
     reversal sent within its time, STATEMENT_MARGIN before its end, and not in it, was
-    certainly not carried out. Opens a transaction for each.
+    certainly not carried out. Nothing is decided by one with rows that could not be
+    read, nor where money went back that might be it. Opens a transaction for each.
     """
+    read = StatementImport.objects.filter(
+        account=account, covers_from=covers_from, covers_to=covers_to
+    )
+    if any(one.bad_rows for one in read):
+        return 0
     missing = Refund.objects.filter(
         state__in=REVERSIBLE,
         request__account=account,
         sent_at__gte=covers_from,
         sent_at__lte=covers_to - STATEMENT_MARGIN,
-    )
+    ).select_related("request")
     verdicts = [
-        _undone(refund_id, "M-Pesa's statement does not have it")
-        for refund_id in missing.values_list("pk", flat=True)
+        _undone(refund.pk, "M-Pesa's statement does not have it")
+        for refund in missing
+        if not _may_have_gone(account, refund)
     ]
     return verdicts.count(Verdict.APPLIED)
+
+
+def _may_have_gone(account: MpesaAccount, refund: Refund) -> bool:
+    """Whether a statement has a reversal that may be this one: named, or unnamed."""
+    assert refund.request is not None
+    named = Q(linked=refund.request.receipt)
+    unnamed = Q(linked="", amount=-refund.amount, at__gte=refund.sent_at)
+    return Movement.objects.filter(
+        named | unnamed, account=account, kind=MovementKind.REVERSAL
+    ).exists()
 
 
 def _locked(

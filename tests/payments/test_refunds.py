@@ -28,11 +28,13 @@ from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged
 from payments.models import (
     Collection,
+    Movement,
     MpesaSettings,
     OrganisationRequest,
     Payment,
     Refund,
     RefundEvent,
+    StatementImport,
 )
 from payments.refund_refusals import (
     CannotReverse,
@@ -51,6 +53,7 @@ from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import Forbidden, InvalidRequest, NotFound
 from tests.factories import OrderFactory, PaymentFactory, UserFactory
+from tests.payments.conftest import START
 from tests.support.facts import nothing_changes, path_of, sale_of
 from tests.support.gateway import final
 from tests.support.organisation import (
@@ -1360,6 +1363,61 @@ def test_a_complete_statement_without_it_decides_a_reversal(
     assert row(silent)[0] == state
     expected = {"sale": 250} if state == "failed" else {"reserved": 250}
     assert portions(paid) == expected
+
+
+SINCE, UNTIL = timedelta(seconds=60), timedelta(hours=2)
+
+
+def import_of(collection, bob, **facts):
+    sent_at = Refund.objects.get().sent_at
+    return StatementImport.objects.create(
+        account=collection.account, file_hash="h", file_name="f.csv",
+        imported_by=bob.user, imported_at=clock.now(),
+        covers_from=sent_at - SINCE, covers_to=sent_at + UNTIL, **facts,
+    )  # fmt: skip
+
+
+def settle_by(statement):
+    return refunds.settle_by_statement(
+        statement.account,
+        covers_from=statement.covers_from,
+        covers_to=statement.covers_to,
+    )
+
+
+def test_a_statement_with_unreadable_rows_decides_nothing(silent, paid, bob):
+    bad = import_of(paid, bob, bad_rows=[{"line": 9}])
+
+    assert (settle_by(bad), row(silent)[0]) == (0, "unknown")
+    StatementImport.objects.update(bad_rows=[])
+    assert (settle_by(bad), row(silent)[0]) == (1, "failed")
+
+
+@pytest.mark.parametrize(
+    ("moved", "state"),
+    [
+        ({"linked": NUMBER, "amount": -100}, "unknown"),
+        ({"linked": "", "amount": -250}, "unknown"),
+        ({"linked": "", "amount": -249}, "failed"),
+        ({"linked": "UAE5OTHER1", "amount": -250}, "failed"),
+        ({"linked": "", "amount": -250, "kind": "sweep"}, "failed"),
+        ({"linked": "", "amount": -250, "at": START}, "failed"),
+    ],
+    ids=str,
+)
+def test_a_reversal_that_may_be_it_decides_nothing(silent, paid, bob, moved, state):
+    statement = import_of(paid, bob)
+    Movement.objects.create(
+        **{
+            "account": paid.account, "kind": "reversal", "number": "UAE9BACK01",
+            "at": clock.now(), "statement": statement,
+        } | moved
+    )  # fmt: skip
+    Refund.objects.update(sent_at=START + timedelta(seconds=1))
+
+    settle_by(statement)
+
+    assert row(silent)[0] == state
 
 
 # The platform's own account.
