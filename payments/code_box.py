@@ -275,7 +275,8 @@ def _first_use(collection: Collection) -> Allocation | None:
 def _of_receipt(receipt: Receipt, shop: Shop, facts: dict[str, Any]) -> CodeAnswer:
     facts["amount"] = receipt.amount
     step = matching.decide(receipt).step
-    if step not in drawer.UNDECIDED_STEPS:
+    is_held = receipt.state == ReceiptState.HELD
+    if is_held or step not in drawer.UNDECIDED_STEPS:
         return CodeAnswer(Found.HELD, **facts)
     if matching.may_spend(receipt, shop):
         return CodeAnswer(Found.FREE, piece=f"receipt:{receipt.pk}", **facts)
