@@ -9,6 +9,7 @@ receipts decide (daraja dossier section 8).
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,10 +86,15 @@ def register(account: MpesaAccount, nominated_number: str) -> None:
 
 def hand_out() -> int:
     """Have each registered account's list read by a worker; return how many."""
-    ids = list(_registered().values_list("pk", flat=True))
+    ids = registered()
     for account_id in ids:
         later.enqueue(PULL_TASK, str(account_id))
     return len(ids)
+
+
+def registered() -> list[uuid.UUID]:
+    """The accounts whose lists M-Pesa lets us read."""
+    return list(_registered().values_list("pk", flat=True))
 
 
 def pull(account_id: object) -> Pulled:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from payments import inbox, matching, questions, schedule
+from payments import inbox, matching, pulling, questions, schedule
 from payments.models import Payment
 from smartduka.lib import clock, later
 
@@ -35,13 +35,18 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round by hand did: asked, expired, completed, notices processed."""
+    """What one round by hand did.
+
+    Payments asked about, decided, expired; notices processed; receipts that M-Pesa's
+    lists brought.
+    """
 
     looked_at: int
     asked: int
     decided: int
     expired: int
     notices: int
+    pulled: int = 0
 
 
 def sweep() -> Swept:
@@ -75,12 +80,13 @@ def sweep_now() -> Round:
     for payment_id in payment_ids:
         asked += questions.ask(payment_id)
         expired += questions.expire_if_over(payment_id)
+    pulled = sum(pulling.pull(account_id).new for account_id in pulling.registered())
     for receipt_id in matching.due(settings.SWEEP_LIMIT):
         matching.look(receipt_id)
     decided = Payment.objects.filter(
         pk__in=payment_ids, decided_at__isnull=False
     ).count()
-    return Round(len(payment_ids), asked, decided, expired, notices)
+    return Round(len(payment_ids), asked, decided, expired, notices, pulled)
 
 
 def _lease(*, grace: timedelta) -> list[uuid.UUID]:

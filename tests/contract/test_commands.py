@@ -148,7 +148,7 @@ def test_reconcile_prints_what_it_did(bob, duka, mpesa, prompt):
 
     assert text == (
         "Looked at 2 payments: asked about 2, 1 decided, 0 expired;"
-        " 0 notices processed.\n"
+        " 0 notices processed, 0 new receipts pulled.\n"
     )
     assert path_of(first) == ["created", "pending", "completed"]
     assert money_of(paid) == [("query", None, 250, [("sale", 250)])]
@@ -161,7 +161,7 @@ def test_reconcile_prints_what_it_did(bob, duka, mpesa, prompt):
 def test_reconcile_with_nothing_to_do():
     assert printed("reconcile") == (
         "Looked at 0 payments: asked about 0, 0 decided, 0 expired;"
-        " 0 notices processed.\n"
+        " 0 notices processed, 0 new receipts pulled.\n"
     )
 
 

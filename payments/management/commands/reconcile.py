@@ -20,5 +20,5 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Looked at {done.looked_at} payments: asked about {done.asked},"
             f" {done.decided} decided, {done.expired} expired;"
-            f" {done.notices} notices processed."
+            f" {done.notices} notices processed, {done.pulled} new receipts pulled."
         )
