@@ -47,7 +47,6 @@ from payments.notices_c2b import C2bPayment, parse_c2b
 from payments.readings import Malformed
 from payments.receipts import Told
 from smartduka.lib import clock, later
-from smartduka.lib.errors import DomainError
 from smartduka.lib.transactions import give_back_connection, repeated
 
 
@@ -64,15 +63,12 @@ CENT = Decimal("0.01")
 NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,4})?")
 
 
-class NotRegistered(DomainError):
-    """M-Pesa did not take the address for payments by hand."""
+class NotRegistered(Exception):
+    """M-Pesa did not take an address. Said in the books: `message` is for managers."""
 
-    code = "MPESA_NOT_REGISTERED"
-    message = "M-Pesa did not take the address for payments by hand."
-    http_status = 502
-
-    def __init__(self, message: str, *, may_retry: bool) -> None:
+    def __init__(self, message: str, *, may_retry: bool = False) -> None:
         super().__init__(message)
+        self.message = message
         self.may_retry = may_retry
 
 
@@ -172,9 +168,8 @@ def register(account: MpesaAccount, actor: Any) -> Registration:
     """Have M-Pesa tell payments by hand to a new address of ours.
 
     Production registers once: what M-Pesa knows then stays, and with it every address
-    of ours that it may be. Raises accounts.NotConfigured, and NotRegistered with the
-    reason in words; after a lost answer the new address stays valid. Call outside any
-    transaction.
+    of ours that it may be. Raises NotRegistered with the reason in words; after a lost
+    answer the new address stays valid. Call outside any transaction.
     """
     return _register(account, actor, hook_tokens.issue(Kind.ACCOUNT))
 
@@ -218,8 +213,6 @@ def register_with_simulator(account: MpesaAccount) -> bool:
     token = hook_tokens.reissue(Kind.ACCOUNT, str(account.pk))
     try:
         _register(account, None, token)
-    except accounts.NotConfigured as error:
-        logger.info("%s is not registered: %s", account, error.message)
     except NotRegistered as error:
         return not error.may_retry
     return True
@@ -344,8 +337,11 @@ def _make_hook(
 def _register(account: MpesaAccount, actor: Any, token: HookToken) -> Registration:
     """Three phases: the address is committed, M-Pesa is told, its answer is kept."""
     if not _is_living(account):
-        raise accounts.NotConfigured("This account is not in use here.")
-    credentials = accounts.credentials(account)
+        raise NotRegistered("This account is not in use here.")
+    try:
+        credentials = accounts.credentials(account)
+    except accounts.NotConfigured as error:
+        raise NotRegistered("Its M-Pesa keys are missing or cannot be read.") from error
     hook, urls = _make_hook(account, actor, token)
     give_back_connection()
     try:

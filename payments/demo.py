@@ -48,6 +48,7 @@ OWN_PAYBILL = {
     "consumer_secret": "sim-shop2-secret",
     "passkey": "simshop2passkey".ljust(64, "0"),
 }
+INITIATOR = {"initiator_name": "simapi", "initiator_password": "SimPass123#"}
 
 SHOPS = [
     ("mama-mboga", "Mama Mboga Duka", "mama"),
@@ -153,6 +154,11 @@ def _choose_accounts(shops: list[Shop]) -> None:
             environment=settings.MPESA_ENV,
             type=AccountType.PAYBILL,
             **OWN_PAYBILL,
+            **INITIATOR,
         )
+        own.save()
+    elif not own.initiator_name:
+        own.initiator_name = INITIATOR["initiator_name"]
+        own.initiator_password = INITIATOR["initiator_password"]
         own.save()
     MpesaSettings.objects.get_or_create(shop=second, defaults={"account": own})

@@ -17,7 +17,6 @@ from payments.models import MpesaAccount
 from shops import book_cells as cells
 from shops.book_filters import ShopFilter
 from shops.books import BookAdmin, ModelForm, reach_of
-from smartduka.lib.errors import DomainError
 
 
 SET, NOT_SET = "set", "not set"
@@ -77,7 +76,7 @@ class MpesaAccountAdmin(BookAdmin):
         for account in self._able(request, queryset):
             try:
                 registration = c2b.register(account, request.user)
-            except DomainError as error:
+            except c2b.NotRegistered as error:
                 messages.error(request, f"{self.name(account)}: {error.message}")
                 continue
             words = REGISTERED if registration.is_ours else REGISTERED_BEFORE

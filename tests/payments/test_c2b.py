@@ -8,7 +8,6 @@ from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from payments import (
-    accounts,
     c2b,
     demo,
     gateways,
@@ -196,8 +195,10 @@ def test_an_account_that_is_not_in_use_is_not_registered(account, organisation, 
     MpesaAccount.objects.filter(pk=account.pk).update(**changes[why])
     account.refresh_from_db()
 
-    with pytest.raises(accounts.NotConfigured):
+    with pytest.raises(c2b.NotRegistered, match=r"not in use|keys are missing") as told:
         c2b.register(account, None)
+
+    assert not told.value.may_retry
 
     assert (hooks(), organisation.told) == ([], [])
 
@@ -270,6 +271,16 @@ def test_accounts_of_the_demo_are_registered_and_no_others(organisation):
     registered = MpesaAccount.objects.filter(c2b_registered_at__isnull=False)
     assert {one.shortcode for one in registered} == {"600100", "600200"}
     assert len(hooks()) == 2
+
+
+def test_demo_shop_can_ask_about_what_was_paid_by_hand(organisation):
+    demo.load()
+    MpesaAccount.objects.update(initiator_name="", initiator_password_sealed=None)
+
+    demo.load()  # one that was loaded before initiators mattered
+
+    own = MpesaAccount.objects.get(shop__isnull=False)
+    assert inquiries.can_ask(own)
 
 
 def test_demo_waits_for_no_simulator(organisation):
