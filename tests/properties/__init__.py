@@ -1,0 +1,1 @@
+"""What holds for every input and every course of events, not only for chosen ones."""
