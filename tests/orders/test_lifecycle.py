@@ -171,6 +171,75 @@ def test_a_refunded_sale_is_not_cancelled(order):
         lifecycle.cancel(order.pk, actor=None)
 
 
+# Giving back.
+
+
+def give_back(order, amount, *, restocks=False):
+    with transaction.atomic():
+        held = lifecycle.locked(order.pk)
+        lifecycle.give_back(held, Decimal(amount), actor=None, restocks=restocks)
+
+
+def test_a_paid_sale_counts_what_went_back_and_ends_refunded(order):
+    take(order, 250)
+    before, told = row(order), events(order)
+
+    give_back(order, 100)
+    assert row(order) == before | {"refunded": Decimal(100)}
+    give_back(order, 150)
+
+    assert row(order) == before | {"refunded": Decimal(250), "status": "refunded"}
+    assert events(order) == [*told, ("paid", "refunded", None)]
+    assert level(order) == 99
+
+
+def test_goods_come_back_once(order):
+    take(order, 250)
+
+    give_back(order, 100, restocks=True)
+    give_back(order, 150, restocks=True)
+
+    assert level(order) == 100
+    moved = StockMovement.objects.filter(reference=order.stock_reference)
+    assert sorted(moved.values_list("reason", "quantity")) == [
+        ("returned", 1), ("sold", -1),
+    ]  # fmt: skip
+
+
+def test_an_open_sale_needs_the_money_again(order):
+    take(order, 100)
+    before, told = row(order), events(order)
+
+    give_back(order, 100, restocks=True)
+
+    assert row(order) == before | {"paid": Decimal(0)}
+    assert (events(order), level(order)) == (told, 100)
+    assert lifecycle.cancel(order.pk, actor=None).status == OrderStatus.CANCELLED
+
+
+def test_more_than_was_paid_does_not_go_back(order):
+    take(order, 250)
+    before = row(order)
+
+    with pytest.raises(IntegrityError):
+        give_back(order, 251)
+
+    assert row(order) == before
+
+
+def test_surplus_is_given_up_and_regained(order):
+    take(order, 300)
+    before = row(order)
+
+    with transaction.atomic():
+        lifecycle.give_up_surplus(lifecycle.locked(order.pk), Decimal(30))
+    assert row(order) == before | {"surplus": Decimal(20)}
+    with transaction.atomic():
+        lifecycle.regain_surplus(lifecycle.locked(order.pk), Decimal(30))
+
+    assert row(order) == before
+
+
 # Being open.
 
 
