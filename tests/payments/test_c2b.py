@@ -39,6 +39,7 @@ from tests.factories import (
 )
 from tests.support import by_hand
 from tests.support.facts import sale_of
+from tests.support.gateway import final
 
 
 pytestmark = pytest.mark.django_db
@@ -394,6 +395,42 @@ def collect(payment):
         order, locked = settlement.locked(payment.pk)
         settlement.record_success(order, locked, Proof(Source.QUERY))
     Collection.objects.update(confirmed_at=payment.created_at)
+
+
+# A lost callback, on a clock that is turned.
+
+
+@pytest.mark.parametrize("type_", ["paybill", "till"])
+@pytest.mark.parametrize("told_at", [1, 10, 14, 16, 30, 45, 60])
+def test_lost_callback_is_a_paid_sale_with_its_receipt_within_90_s(
+    duka, mpesa, time, type_, told_at
+):
+    account = MpesaAccountFactory(shop=duka, shortcode="600400", type=type_)
+    payment = PaymentFactory(
+        order=OrderFactory(shop=duka), account=account, phone="254712345678"
+    )
+    mpesa.answers[payment.checkout_request_id] = final("0")
+    reference = payment.reference if type_ == "paybill" else ""
+    body = by_hand.confirmation(account, reference=reference)
+
+    for second in range(1, 91):
+        time.turn(1)
+        if second == told_at:
+            by_hand.deliver(account, body)
+        payment.refresh_from_db()
+        if payment.next_ask_at is not None and payment.next_ask_at <= time.now:
+            jobs.ask(str(payment.pk))
+        for receipt_id in matching.due(10):
+            jobs.match(receipt_id)
+        payment.refresh_from_db()
+        if payment.receipt:
+            break
+
+    assert payment.receipt == by_hand.RECEIPT
+    assert second <= max(told_at, 15) + 15
+    assert sale_of(payment.order)[0] == "paid"
+    collection = Collection.objects.get()
+    assert (collection.receipt, collection.source) == (by_hand.RECEIPT, "query")
 
 
 # What goes wrong in between.
