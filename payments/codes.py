@@ -88,7 +88,7 @@ class UnreadableCode(DomainError):
 
     message = "There is no M-Pesa code in this. It has 10 letters and digits."
 
-    def __init__(self, reason: str, message: str | None = None) -> None:
+    def __init__(self, reason: str = "shape", message: str | None = None) -> None:
         super().__init__(message, details={"reason": reason})
 
 

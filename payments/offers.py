@@ -65,10 +65,13 @@ def offers_for(order: Order) -> Offers:
     """What an open sale is offered: nothing when it needs nothing. Only reads."""
     if order.status != OrderStatus.OPEN or order.balance <= 0:
         return Offers()
+    collections, claims = _collections(order), _claims(order)
+    if not collections and not claims:
+        return Offers()
     phones = _phones(order)
     found = [
-        *(_offer(one, phones) for one in _collections(order)),
-        *(_claim(one, phones) for one in _claims(order)),
+        *(_offer(one, phones) for one in collections),
+        *(_claim(one, phones) for one in claims),
     ]
     found.sort(key=lambda one: (-one.score, one.age_s, one.key))
     found = found[:MOST]

@@ -14,18 +14,21 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from orders import queries as orders
+from orders.enums import OrderStatus
 from orders.models import Order
-from payments import cash, ordering, prompting, queries
+from payments import cash, code_box, offers, ordering, prompting, queries
+from payments.code_box import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
 from payments.refusals import AlreadySent, IdempotencyMismatch
-from payments.sheets import Entry, Sheet, change_of, sheet_for
+from payments.sheets import CODE, ByHand, Entry, Sheet, change_of, sheet_for
 from shops.pages import shop_page
 from shops.tenancy import Access
 from smartduka.lib import clock, phone
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest, NotFound
 
 
+LONGEST_TEXT = 4000  # a pasted message, and what was copied with it
 TOLD_ELSEWHERE = (Forbidden, NotFound)  # by the page's own door
 
 
@@ -149,6 +152,59 @@ def stop(request: HttpRequest, access: Access, payment_id: object) -> HttpRespon
 
 @require_POST
 @shop_page
+def accept(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
+    """Pay the sale with the money that is offered for it."""
+    piece = request.POST.get("piece", "")[:40]
+    try:
+        payment = offers.accept(access=access, order_id=order_id, piece=piece)
+    except TOLD_ELSEWHERE:
+        raise
+    except DomainError as error:
+        return _answer(request, access, order_id, entry=Entry(), error=error)
+    return _answer_of(request, access, payment)
+
+
+@require_POST
+@shop_page
+def check_code(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
+    """Say what is known of a code or of a pasted message."""
+    entry = Entry(method=CODE, text=request.POST.get("text", "")[:LONGEST_TEXT])
+    try:
+        answer = code_box.check(access=access, order_id=order_id, text=entry.text)
+    except TOLD_ELSEWHERE:
+        raise
+    except DomainError as error:
+        return _answer(request, access, order_id, entry=entry, error=error)
+    return _answer(request, access, order_id, entry=entry, answer=answer)
+
+
+@require_POST
+@shop_page
+def use_code(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
+    """Pay the sale with the free money of a code."""
+    number = request.POST.get("number", "")[:40]
+    try:
+        payment = code_box.use(access=access, order_id=order_id, number=number)
+    except TOLD_ELSEWHERE:
+        raise
+    except DomainError as error:
+        entry = Entry(method=CODE, text=number)
+        return _answer(request, access, order_id, entry=entry, error=error)
+    return _answer_of(request, access, payment)
+
+
+@require_POST
+@shop_page
+def withdraw_code(
+    request: HttpRequest, access: Access, claim_id: object
+) -> HttpResponse:
+    """Take back a code that waits for M-Pesa."""
+    claim = code_box.withdraw(access=access, claim_id=claim_id)
+    return _answer(request, access, claim.order_id, entry=Entry(method=CODE))
+
+
+@require_POST
+@shop_page
 def cancel(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Cancel a sale on which no money lies."""
     try:
@@ -217,6 +273,7 @@ def _answer(
     focus_id: object = None,
     entry: Entry | None = None,
     error: DomainError | None = None,
+    answer: CodeAnswer | None = None,
 ) -> HttpResponse:
     """The sheet as the rows are now: what a view read before its call may be old.
 
@@ -235,11 +292,25 @@ def _answer(
     if focus is None and entry is None and payments:
         focus = payments[0]
     sheet = sheet_for(
-        order, payments, now=clock.now(), focus=focus, entry=entry, error=error
+        order,
+        payments,
+        now=clock.now(),
+        focus=focus,
+        entry=entry,
+        error=error,
+        by_hand=_by_hand(access, order, answer),
     )
     if request.method == "GET" and request.GET.get("seen") == sheet.context["seen"]:
         return HttpResponse(status=204)
     return _rendered(request, sheet, error)
+
+
+def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:
+    """What may have been paid by hand for an open sale, for who may take it."""
+    if order.status != OrderStatus.OPEN or not access.may_sell:
+        return ByHand()
+    offer = offers.offers_for(order).best
+    return ByHand(offer, code_box.claims_of(order), answer)
 
 
 def _rendered(
@@ -256,7 +327,7 @@ def _rendered(
 
 
 def _blank(access: Access, order: Order, method: str, request: HttpRequest) -> Entry:
-    if method not in (Method.CASH, "cancel"):
+    if method not in (Method.CASH, CODE, "cancel"):
         method = Method.MPESA_STK
     phone_of = request.GET.get("phone_of")
     if not phone_of:

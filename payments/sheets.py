@@ -21,8 +21,10 @@ from django.utils.translation import get_language
 
 from orders.enums import OrderStatus
 from orders.models import Order
+from payments.code_box import CodeAnswer
 from payments.enums import Method, PaymentStatus
-from payments.models import Payment
+from payments.models import CodeClaim, Payment
+from payments.offers import Offer
 from payments.states import can_resend_at, explain, prompt_until
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError
@@ -31,6 +33,7 @@ from smartduka.lib.money import whole
 
 QUICK_NOTES = (50, 100, 200, 500, 1000)  # KES
 MOST_NOTES = 6
+CODE = "code"  # the form for a payment by hand, beside those of the methods
 
 
 class SheetState(StrEnum):
@@ -53,6 +56,20 @@ class Entry:
     amount: str = ""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     error: DomainError | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What is known of money that a sale's customer may have paid by hand.
+
+    `offer`: the one piece of free money that may be it; `claims`: codes that were
+    typed for the sale; `answer`: what was found of the code just typed.
+    """
+
+    offer: Offer | None = None
+    claims: Sequence[CodeClaim] = ()
+    answer: CodeAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +115,14 @@ def sheet_for(
     focus: Payment | None = None,
     entry: Entry | None = None,
     error: DomainError | None = None,
+    by_hand: ByHand | None = None,
 ) -> Sheet:
     """Return the sheet of an order: its end, the payment in focus, or a form.
 
     `payments` are those of the order, newest first. `entry` asks for a form while
     the order is open; `error` is told on whatever sheet it is.
     """
+    by_hand = by_hand or ByHand()
     name, state = _name(order, focus, entry, now)
     undecided = [p for p in payments if p.is_undecided and p != focus]
     done = [p for p in payments if p.status == PaymentStatus.COMPLETED]
@@ -124,7 +143,10 @@ def sheet_for(
         "notes": quick_notes(whole(order.balance)) if name == "cash" else [],
         "change": change_of(last_paid),
         "is_frozen": order.frozen_at is not None,
-        "seen": _fingerprint(name, order, payments),
+        "offer": by_hand.offer,
+        "claims": by_hand.claims,
+        "answer": by_hand.answer,
+        "seen": _fingerprint(name, order, payments, by_hand),
         **(_about(focus, now) if focus else {}),
     }
     return Sheet(f"payments/_{name}.html", context)
@@ -152,7 +174,12 @@ def _name(
     return str(state), state
 
 
-_FORMS = {Method.MPESA_STK: "mpesa", Method.CASH: "cash", "cancel": "cancel"}
+_FORMS = {
+    Method.MPESA_STK: "mpesa",
+    Method.CASH: "cash",
+    "cancel": "cancel",
+    CODE: "code",
+}
 
 
 def _answer_is_lost(payment: Payment, now: datetime) -> bool:
@@ -197,8 +224,12 @@ def _seconds_until(moment: datetime | None, now: datetime) -> int:
     return max(-int((now - moment).total_seconds() // 1), 0)
 
 
-def _fingerprint(name: str, order: Order, payments: Sequence[Payment]) -> str:
+def _fingerprint(
+    name: str, order: Order, payments: Sequence[Payment], by_hand: ByHand
+) -> str:
     facts = [name, order.status, order.paid, order.surplus]
+    facts += [by_hand.offer.key if by_hand.offer else ""]
+    facts += [(claim.pk, claim.state) for claim in by_hand.claims]
     for p in payments:
         facts += [p.pk, p.status, p.receipt, p.result_code, p.is_undecided]
         facts.append(p.checkout_request_id)

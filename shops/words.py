@@ -80,6 +80,54 @@ FIXED = (
         "Part of this money went back already, and M-Pesa sends back a whole "
         "payment only."
     ),
+    gettext_noop("Say why, in a few words."),
+    gettext_noop("Say by how many shillings."),
+    gettext_noop("Say why."),
+    gettext_noop("Somebody has used this money already. Look at the list again."),
+    gettext_noop("There is no M-Pesa code in this. It has 10 letters and digits."),
+    gettext_noop("Paste the M-Pesa message or type its code."),
+    gettext_noop("This is too long for one M-Pesa message."),
+    gettext_noop("This is a number, not an M-Pesa code: a code has letters too."),
+    gettext_noop(
+        "This message has no M-Pesa code. Paste it whole, with its first word."
+    ),
+    gettext_noop("These are several messages. Paste the one about this sale."),
+    gettext_noop("This money was sent to a person's phone, not to a shop."),
+    gettext_noop("This message says that a payment was sent back. It is no payment."),
+    gettext_noop("This message is about money that its reader received, not paid."),
+    gettext_noop("This message is not about a payment to a shop."),
+    gettext_noop("There is no sale with this number in your shop."),
+    gettext_noop("This account is not in use here."),
+    gettext_noop("M-Pesa did not take the address for payments by hand."),
+    gettext_noop("M-Pesa did not take the registration."),
+    gettext_noop("This account is not registered for M-Pesa's list of payments."),
+    gettext_noop("This code cannot pay this sale any more. Check it again."),
+    gettext_noop("This code was not typed in your shop."),
+    gettext_noop("This correction is not in your shop's books."),
+    gettext_noop("This is less than one shilling."),
+    gettext_noop(
+        "This money is a shop's already, or it is not on the platform's account."
+    ),
+    gettext_noop("This money is not in your shop's books."),
+    gettext_noop("This money is not offered to this sale any more. Look at it again."),
+    gettext_noop(
+        "This money may belong to a prompt that M-Pesa has not decided. It is"
+        " asked; try again in a moment."
+    ),
+    gettext_noop(
+        "M-Pesa has not confirmed this money yet, so it cannot be used. M-Pesa"
+        " is being asked now: try again in a moment."
+    ),
+    gettext_noop(
+        "M-Pesa has not confirmed this money yet, so it cannot be used. Wait"
+        " until it is confirmed."
+    ),
+    gettext_noop("Too many codes in a short time. Wait a moment."),
+    gettext_noop("Write the customer's full phone number, or a name."),
+    gettext_noop("M-Pesa says that this money is for something else."),
+    gettext_noop("M-Pesa does not know this code. Look at the SMS again."),
+    gettext_noop("This payment went to somebody else."),
+    gettext_noop("M-Pesa sent this payment back to the customer."),
 )
 
 # What a sentence with figures in it comes to.

@@ -8,6 +8,7 @@ from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from shops.words import sentence
 from smartduka.lib import money, phone
@@ -39,6 +40,24 @@ def cents(amount: Decimal) -> int:
 def masked_phone(msisdn: str) -> str:
     """Return `0712 ••• 678`."""
     return phone.masked(msisdn)
+
+
+@register.filter
+def minutes(seconds: int) -> int:
+    """Return the whole minutes in so many seconds."""
+    return int(seconds) // 60
+
+
+@register.filter
+def unsigned(amount: Decimal) -> Decimal:
+    """Return an amount without its sign."""
+    return abs(amount)
+
+
+@register.filter
+def said(text: str) -> str:
+    """Return a fixed sentence that was stored in English in the page's language."""
+    return gettext(text) if text else ""
 
 
 @register.filter

@@ -8,7 +8,7 @@ const GREEN_AT_LEAST_MS = 1500;
 const ASK_AGAIN_MS = 5000;
 const SOONEST_MS = 2000;
 // What a form tells beside what is typed into it.
-const FACTS_OF_FORM = ["#to-pay", "#undecided", ".paid-so-far", ".notes"];
+const FACTS_OF_FORM = ["#to-pay", "#undecided", ".paid-so-far:not(#claims)", "#claims", "#offer", ".notes:not(.codes)"];
 
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 const clockText = (seconds) =>
@@ -216,9 +216,13 @@ export class Sheet extends EventTarget {
     root.dataset.seen = next.dataset.seen;
     for (const fact of FACTS_OF_FORM) {
       const [old, fresh] = [root.querySelector(fact), next.querySelector(fact)];
+      const focused = old?.contains(document.activeElement) ? document.activeElement.id : "";
       if (old && fresh) old.replaceWith(fresh);
       else if (old) old.remove();
       else if (fresh) root.querySelector("form").before(fresh);
+      if (fresh) window.htmx.process(fresh);
+      if (focused) (document.getElementById(focused) ?? this.panel.querySelector("[data-focus]"))?.focus();
+      if (fresh?.dataset.say && !old) this.announcer.textContent = fresh.dataset.say;
     }
     for (const field of ["#given", "#part"]) {
       const fresh = next.querySelector(field);

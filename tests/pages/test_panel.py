@@ -596,7 +596,7 @@ def test_sheet_costs_the_same_queries_for_any_number_of_payments(
     for amount in range(1, count + 1):
         PaymentFactory(order=sale, amount=Decimal(amount))
 
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(8):
         show(bob, sale)
 
 

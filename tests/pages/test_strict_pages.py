@@ -40,7 +40,7 @@ class Faults(HTMLParser):
 
 
 @pytest.fixture
-def pages(bob, db):
+def pages(bob, mary, db):
     """Every page and fragment of the till, by address."""
     ProductFactory(shop=bob.shop)
     fresh, waiting, failed = (OrderFactory(shop=bob.shop, total=250) for _ in range(3))
@@ -55,10 +55,14 @@ def pages(bob, db):
     )
     paths = ["/till/", "/till/shops", "/till/products", "/till/pay/", "/till/pay/pill"]
     paths += [f"/till/pay/{order.pk}" for order in (fresh, waiting, failed)]
-    paths += [f"/till/pay/{fresh.pk}?method={method}" for method in ("cash", "cancel")]
+    methods = ("cash", "code", "cancel")
+    paths += [f"/till/pay/{fresh.pk}?method={method}" for method in methods]
     paths += [f"/till/pay/{waiting.pk}/receipt", "/nothing"]
     found = {path: bob.client.get(path) for path in paths}
-    return found | {"/login": Client().get("/login")}
+    code = bob.client.post(f"/till/pay/{fresh.pk}/code", {"text": "UAE5B2K9QT"})
+    sort = mary.client.get("/till/pay/sort")
+    by_hand = {"/till/pay/code": code, "/till/pay/sort": sort}
+    return found | by_hand | {"/login": Client().get("/login")}
 
 
 def test_pages_have_nothing_inline_and_nothing_foreign(pages):

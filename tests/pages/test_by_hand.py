@@ -1,0 +1,428 @@
+"""Paid at the till: the offer, the code box, and the money that a manager sorts."""
+
+import re
+
+import pytest
+from django.db import transaction
+
+from orders.models import Order
+from payments import ledger, matching, receipts
+from payments.enums import Source
+from payments.models import CodeClaim, Collection, MpesaSettings, Payment, Refund
+from payments.receipts import Told
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support.facts import kes, nothing_changes, sale_of
+
+
+pytestmark = pytest.mark.django_db
+
+CODE, OTHER = "UAE5B2K9QT", "UAE5B2K9QU"
+SMS = (
+    f"{CODE} Confirmed. Ksh250.00 paid to MAMA MBOGA. on 21/11/26 at 7:05 AM."
+    " New M-PESA balance is Ksh1,234.00."
+)
+SORT = "/till/pay/sort"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(mpesa):
+    return mpesa
+
+
+@pytest.fixture
+def account(duka):
+    """The shop's own till."""
+    account = MpesaAccountFactory(
+        shop=duka, type="till", shortcode="600300", party_b="300300"
+    )
+    MpesaSettings.objects.update_or_create(
+        shop=duka, defaults={"account": account, "uses_platform_account": False}
+    )
+    return account
+
+
+@pytest.fixture
+def order(duka):
+    """An open sale of KES 250."""
+    return OrderFactory(shop=duka)
+
+
+def arrive(account, number=CODE, amount=250, source=Source.PULL):
+    """Money comes by hand."""
+    with transaction.atomic():
+        told = Told(number, kes(amount), "2547 ***** 678", "JANE")
+        receipt = receipts.sight(account, told, source)
+    matching.resolve(receipt.pk)
+    receipt.refresh_from_db()
+    return receipt
+
+
+def post(person, path, **typed):
+    return person.client.post(f"/till/pay/{path}", typed)
+
+
+def text_of(response):
+    return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).split())
+
+
+# The offer.
+
+
+def test_money_that_came_is_offered_with_one_key(bob, account, order):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    sheet = bob.get(f"/till/pay/{order.pk}").content.decode()
+
+    assert f'value="{piece}"' in sheet
+    assert 'data-key="Alt+4"' in sheet
+    assert "KES 250 from 2547 ••• 678" in sheet
+    answer = post(bob, f"{order.pk}/offer", piece=piece)
+    assert 'data-state="paid"' in answer.content.decode()
+    assert sale_of(order)[0] == "paid"
+
+
+def test_an_open_sheet_learns_of_money_that_comes(bob, account, order):
+    sheet = bob.get(f"/till/pay/{order.pk}").content.decode()
+    seen = re.search(r'data-seen="(\w+)"', sheet)[1]
+    path = f"/till/pay/{order.pk}?method=mpesa"
+    assert 'data-refresh-in="4"' in sheet
+    assert bob.get(path, {"seen": seen, "method": "mpesa"}).status_code == 204
+
+    arrive(account)
+
+    fresh = bob.get(path, {"seen": seen, "method": "mpesa"})
+    assert fresh.status_code == 200
+    assert 'id="offer"' in fresh.content.decode()
+
+
+def test_money_that_is_not_offered_is_refused_in_words(bob, account, order):
+    piece = f"collection:{arrive(account, amount=90).collection_id}"
+
+    with nothing_changes():
+        answer = post(bob, f"{order.pk}/offer", piece=piece)
+
+    assert answer.status_code == 409
+    assert "not offered to this sale any more" in text_of(answer)
+
+
+def test_an_auditor_is_offered_nothing(audrey, account, order):
+    arrive(account)
+
+    assert 'id="offer"' not in audrey.get(f"/till/pay/{order.pk}").content.decode()
+    assert post(audrey, f"{order.pk}/code", text=CODE).status_code == 403
+
+
+# The code box.
+
+
+@pytest.mark.parametrize(
+    "typed", [CODE, CODE.lower(), SMS], ids=["code", "small", "sms"]
+)
+def test_a_genuine_code_pays_with_one_more_press(bob, account, order, typed):
+    arrive(account)
+
+    found = post(bob, f"{order.pk}/code", text=typed)
+
+    assert "KES 250 · genuine and free" in text_of(found)
+    assert "It is just what this sale needs." in text_of(found)
+    assert sale_of(order)[0] == "open"
+    number = re.search(r'name="number" value="(\w+)"', found.content.decode())[1]
+    paid = post(bob, f"{order.pk}/code/use", number=number)
+    assert 'data-state="paid"' in paid.content.decode()
+    assert f">{CODE}<" in paid.content.decode()
+    assert "Paid by hand to the till" in text_of(paid)
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        (200, "KES 50 is still to pay after it."),
+        (300, "What is too much is kept apart: KES 50"),
+    ],
+)
+def test_another_amount_is_told(bob, account, order, amount, told):
+    arrive(account, amount=amount)
+
+    found = text_of(post(bob, f"{order.pk}/code", text=SMS))
+
+    assert told in found
+    assert f"The message says KES 250, but M-Pesa says KES {amount}" in found
+
+
+def test_a_used_code_says_where_by_whom_and_when(bob, mary, account, order, duka):
+    arrive(account)
+    post(mary, f"{order.pk}/code/use", number=CODE)
+    other = OrderFactory(shop=duka)
+
+    with nothing_changes():
+        found = post(bob, f"{other.pk}/code", text=CODE)
+
+    assert re.search(
+        rf"Used already Sale {order.number} · mary · \d\d/\d\d/\d{{4}}", text_of(found)
+    )
+    assert "use-code" not in found.content.decode()
+
+
+def test_a_code_of_another_shop_is_only_used(bob, account, order, charlie):
+    theirs = MpesaSettings.objects.get(shop=charlie.shop).account
+    arrive(theirs)
+    charlies = OrderFactory(shop=charlie.shop)
+    post(charlie, f"{charlies.pk}/code/use", number=CODE)
+
+    found = text_of(post(bob, f"{order.pk}/code", text=CODE))
+
+    assert "This code is used already" in found
+    assert "charlie" not in found
+    assert "Jirani" not in found
+
+
+def test_an_unknown_code_waits_is_shown_and_is_taken_back(bob, account, order):
+    found = post(bob, f"{order.pk}/code", text=CODE)
+
+    claim = CodeClaim.objects.get()
+    assert "Not found yet" in text_of(found)
+    assert f"{CODE} waits for M-Pesa" in text_of(found)
+    assert sale_of(order) == ("open", 0, kes(250), 0)
+    elsewhere = text_of(bob.get(f"/till/pay/{order.pk}"))
+    assert f"{CODE} waits for M-Pesa" in elsewhere
+
+    back = post(bob, f"code/{claim.pk}/withdraw")
+    assert "waits for M-Pesa" not in text_of(back)
+    claim.refresh_from_db()
+    assert claim.state == "withdrawn"
+
+
+def test_evidence_turns_the_open_sheet_green(bob, account, order):
+    sheet = post(bob, f"{order.pk}/code", text=CODE).content.decode()
+    seen = re.search(r'data-seen="(\w+)"', sheet)[1]
+
+    arrive(account)
+
+    path = f"/till/pay/{order.pk}?method=code"
+    fresh = bob.get(path, {"method": "code", "seen": seen})
+    assert 'data-state="paid"' in fresh.content.decode()
+
+
+def test_a_denied_code_says_why(bob, account, order):
+    post(bob, f"{order.pk}/code", text=CODE)
+    CodeClaim.objects.update(state="denied", why="This payment went to somebody else.")
+
+    sheet = text_of(bob.get(f"/till/pay/{order.pk}"))
+
+    assert f"{CODE} This payment went to somebody else." in sheet
+
+
+@pytest.mark.parametrize("typed", ["", "hello", "0712345678", "x" * 5000])
+def test_what_is_no_code_is_refused_and_kept(bob, account, order, typed):
+    with nothing_changes():
+        answer = post(bob, f"{order.pk}/code", text=typed)
+
+    assert answer.status_code == 400
+    assert 'aria-invalid="true"' in answer.content.decode()
+    assert 'data-state="code"' in answer.content.decode()
+
+
+def test_other_spellings_are_offered_never_tried(bob, account, order):
+    arrive(account, number="UAE5B2K0QT")
+
+    found = post(bob, f"{order.pk}/code", text="UAE5B2KOQT").content.decode()
+
+    assert 'name="text" value="UAE5B2K0QT"' in found
+    assert sale_of(order)[0] == "open"
+
+
+def test_the_box_is_said_in_swahili(bob, account, order):
+    bob.client.post("/till/language", {"language": "sw", "next": "/till/"})
+
+    found = text_of(post(bob, f"{order.pk}/code", text=CODE))
+
+    assert "Bado haijapatikana" in found
+    assert "inasubiri M-Pesa" in found
+    assert "Not found" not in found
+
+
+# Money to sort.
+
+
+def test_a_manager_sees_what_is_free(mary, account):
+    arrive(account)
+    arrive(account, number=OTHER, amount=90, source=Source.C2B)
+
+    page = text_of(mary.get(SORT))
+
+    assert "2 pieces of money · KES 340" in page
+    assert "KES 250 Not matched" in page
+    assert "KES 90 Not confirmed" in page
+    assert CODE in page
+    assert mary.get("/till/").content.decode().count(SORT) == 1
+
+
+def test_cashiers_and_other_shops_see_nothing(bob, audrey, charlie, account):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    for person in (bob, audrey):
+        assert person.get(SORT).status_code == 403
+        assert post(person, "sort/pay", piece=piece, sale="1").status_code == 403
+        assert SORT not in person.get("/till/").content.decode()
+    assert CODE not in charlie.get(SORT).content.decode()
+    with nothing_changes():
+        answer = post(charlie, "sort/keep", piece=piece, customer="Jane", reason="?")
+    assert answer.status_code == 404
+
+
+def test_a_piece_pays_a_sale_by_its_number(mary, account, order):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    answer = post(mary, "sort/pay", piece=piece, sale=order.number, reason="Her SMS")
+
+    assert answer.url == SORT
+    assert sale_of(order) == ("paid", kes(250), 0, 0)
+    assert ledger.current().get().reason.startswith("Her SMS")
+    page = text_of(mary.get(SORT))
+    assert f"KES 250 paid sale {order.number}." in page
+    assert "Nothing to sort" in page
+
+
+@pytest.mark.parametrize("sale", ["", "x", "99999", "-1", "1" * 30])
+def test_a_sale_that_is_not_there_is_told_at_the_piece(mary, account, sale):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    with nothing_changes():
+        answer = post(
+            mary, "sort/pay", piece=piece, sale=sale, reason="Why not", act="pay"
+        )
+
+    assert answer.status_code == 404
+    assert "There is no sale with this number" in text_of(answer)
+    assert 'value="Why not"' in answer.content.decode()
+    assert answer.content.decode().count(" open>") == 1
+
+
+def test_a_reason_is_asked_for(mary, account, order):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    with nothing_changes():
+        answer = post(mary, "sort/pay", piece=piece, sale=order.number, reason=" ")
+
+    assert answer.status_code == 400
+    assert "Say why." in text_of(answer)
+
+
+def test_a_piece_is_kept_as_credit_and_spent(mary, account, order):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    post(mary, "sort/keep", piece=piece, customer="Jane W.", reason="She comes back")
+
+    credit = ledger.current().get()
+    assert (credit.kind, credit.customer) == ("credit", "Jane W.")
+    assert "Jane W." in text_of(mary.get(SORT))
+    post(
+        mary,
+        "sort/pay",
+        piece=f"allocation:{credit.pk}",
+        sale=order.number,
+        reason="Hers",
+    )
+    assert sale_of(order)[0] == "paid"
+
+
+def test_a_piece_goes_back_in_cash(mary, account):
+    receipt = arrive(account)
+    page = mary.get(SORT).content.decode()
+    seen = re.search(r'name="seen" value="(\d+)"', page)[1]
+    typed = {"piece": f"collection:{receipt.collection_id}", "seen": seen}
+
+    post(mary, "sort/back", **typed, reason="Paid twice")
+    assert "Give KES 250 in cash" in text_of(mary.get(SORT))
+    again = post(mary, "sort/back", **typed, reason="Paid twice")
+
+    refund = Refund.objects.get()
+    assert (refund.method, refund.amount, refund.state) == ("cash", kes(250), "done")
+    assert again.status_code == 409
+    assert "already" in text_of(again)
+
+
+def test_a_large_sum_back_waits_for_a_second_person(mary, account):
+    receipt = arrive(account, amount=9000)
+    page = mary.get(SORT).content.decode()
+    seen = re.search(r'name="seen" value="(\d+)"', page)[1]
+
+    piece = f"collection:{receipt.collection_id}"
+    post(mary, "sort/back", piece=piece, seen=seen, reason="?")
+
+    assert Refund.objects.get().state == "asked"
+    assert "a second person must approve it" in text_of(mary.get(SORT))
+
+
+def test_what_is_not_confirmed_is_refused_in_words(mary, account, order):
+    receipt = arrive(account, source=Source.C2B)
+
+    with nothing_changes():
+        answer = post(
+            mary,
+            "sort/pay",
+            piece=f"receipt:{receipt.pk}",
+            sale=order.number,
+            reason="?",
+        )
+
+    assert answer.status_code == 409
+    assert "M-Pesa has not confirmed this money yet" in text_of(answer)
+
+
+def test_an_open_list_learns_what_changed(mary, account, order):
+    page = mary.get(SORT).content.decode()
+    seen = re.search(r'data-seen="(\w+)"', page)[1]
+    assert mary.get(f"{SORT}/list", {"seen": seen}).status_code == 204
+
+    arrive(account)
+
+    fresh = mary.get(f"{SORT}/list", {"seen": seen})
+    assert fresh.content.decode().strip().startswith('<div id="pieces"')
+    assert CODE in fresh.content.decode()
+
+
+def test_what_is_held_is_shown_and_not_for_use(mary, account, order):
+    PaymentFactory(order=order, phone="254712345678")
+    held = arrive(account)
+    assert held.state == "held"
+
+    page = mary.get(SORT).content.decode()
+
+    assert CODE in page
+    assert f"receipt:{held.pk}" not in page
+
+
+def test_the_page_is_said_in_swahili(mary, account):
+    arrive(account)
+    mary.client.post("/till/language", {"language": "sw", "next": SORT})
+
+    page = text_of(mary.get(SORT))
+
+    assert "Pesa za kupanga" in page
+    assert "Fungu 1 la pesa · KES 250" in page
+    assert "Haina mauzo" in page
+    assert "Keep as credit" not in page
+
+
+def test_a_surplus_of_a_closed_sale_pays_another(mary, bob, account, order, duka):
+    arrive(account, amount=400)
+    post(bob, f"{order.pk}/code/use", number=CODE)
+    other = OrderFactory(shop=duka, total=150)
+    assert f"KES 150 Surplus 2547 ••• 678 · {CODE} · Sale {order.number}" in text_of(
+        mary.get(SORT)
+    )
+
+    surplus = ledger.current().get(kind="surplus")
+    post(
+        mary,
+        "sort/pay",
+        piece=f"allocation:{surplus.pk}",
+        sale=other.number,
+        reason="?",
+    )
+
+    assert Order.objects.get(pk=other.pk).status == "paid"
+    assert Order.objects.get(pk=order.pk).surplus == 0
+    assert Payment.objects.filter(method="c2b").count() == 2
+    assert Collection.objects.get().allocated == kes(400)
