@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from payments.admin import cells as words
+from payments.admin import placing
 from payments.admin.refunds import offer
 from payments.enums import AllocationKind
 from payments.models import Allocation, Collection
@@ -94,10 +97,21 @@ class CollectionAdmin(BookAdmin):
         text = search_term.strip().upper()
         return (queryset.filter(receipt=text) if text else queryset), False
 
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "<int:collection_id>/place/",
+                self.admin_site.admin_view(partial(placing.place_view, self)),
+                name="payments_collection_place",
+            ),
+            *super().get_urls(),
+        ]
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         context["send_back"] = offer(request, context["original"])
+        context["place"] = placing.offer(request, context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="Amount", ordering="amount")
