@@ -1,330 +1,289 @@
-"""Where our books and M-Pesa's statement differ, and how two people correct ours.
+"""Where our books and M-Pesa's statements differ, and which money that makes doubtful.
 
-A complete statement is believed: money of ours in its time that it does not have, or
-has with another amount, is disputed. Nothing is undone by that; a person looks, asks
-for a correction, and a second one books it. A later statement that has the row clears
-the dispute.
+A statement that is complete for some time is believed: money of ours in that time that
+it does not have, or has with another amount, is disputed. Nothing is undone by that; a
+person looks, and two may book a correction (`payments.corrections`). A later statement
+that has the row clears the dispute.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from orders import lifecycle as order_lifecycle
-from payments import ledger, lifecycle
-from payments.enums import (
-    AllocationKind,
-    CorrectionState,
-    Source,
+from payments import lifecycle, news, receipts
+from payments.enums import CorrectionState, MovementKind, Source
+from payments.models import (
+    Collection,
+    Correction,
+    Movement,
+    MpesaAccount,
+    Payment,
+    Sighting,
+    StatementImport,
 )
-from payments.models import Collection, Correction, Payment, StatementImport
 from payments.statements import Statement
-from shops.tenancy import Access
 from smartduka.lib import clock
-from smartduka.lib.errors import DomainError, Forbidden, NotFound
 from smartduka.lib.money import format_kes
 from smartduka.lib.transactions import repeated
 
 
-# Money proved by a question has our time and not M-Pesa's: not judged at the edges.
+# Money without M-Pesa's own time: not judged so near the edge of a statement.
 MARGIN = timedelta(hours=1)
+# The list's times may be in either zone.
+PULL_DOUBT = timedelta(hours=3)
 MISSING = "M-Pesa's statement does not have this payment."
 ALARM = "M-Pesa's statement does not agree: see the money's page."
 
 
-class NotCorrectable(DomainError):
-    """The correction cannot be booked; the message says why."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time from its first moment to the first one after it."""
 
-    code = "NOT_CORRECTABLE"
-    message = "This correction cannot be booked."
-    http_status = 409
+    first: datetime
+    end: datetime
+
+    def holds(self, other: Span) -> bool:
+        """Whether the other lies within this one."""
+        return self.first <= other.first and other.end <= self.end
 
 
-def compare(row: StatementImport, statement: Statement) -> int:
-    """Dispute what the statement contradicts, clear what it confirms.
+def coverage(account: MpesaAccount, statement: Statement) -> Span | None:
+    """Return the time for which a file is complete, as far as that is certain.
 
-    Returns how many collections are newly disputed. A transaction for each; locks it.
-    A statement that does not say its time is complete for no time: it only clears.
+    Only its preamble can say so, and only of a file that names its account, was read
+    to the last row and has customers' payments: the portal exports one purse, and
+    another one's has none. It ends now at the latest; and at its last row, if M-Pesa
+    told us of a payment after that which is not in the file: then it was downloaded
+    before its time was over.
     """
-    told = {one.receipt: one.amount for one in statement.payments}
-    bad = bool(statement.bad)
-    _clear(row, told)
-    if row.covers_from is None or row.covers_to is None or bad:
-        return 0
-    disputed = 0
-    for collection in _covered(row):
-        why = _why(collection, told)
-        if why and _dispute(collection.pk, why):
-            disputed += 1
-    return disputed
-
-
-def ask_correction(
-    *, access: Access, collection_id: object, amount: Decimal, reason: str
-) -> Correction:
-    """Ask for a correction of a collection, in KES; a second person books it.
-
-    Below zero: so much was never there; at most the collection. Above: so much more.
-    Raises Forbidden, NotFound, NotCorrectable.
-    """
-    access.require_manager()
-    collection = _collection_of(access, collection_id)
-    if not reason.strip():
-        raise NotCorrectable("Say why, in a few words.")
-    if amount == 0 or amount != amount.quantize(Decimal("0.01")):
-        raise NotCorrectable("Say by how much, in shillings.")
-    with transaction.atomic(durable=True):
-        locked = Collection.objects.select_for_update(no_key=True).get(pk=collection.pk)
-        if -amount > locked.amount:
-            raise NotCorrectable("More cannot be missing than there was.")
-        if locked.corrections.filter(state=CorrectionState.ASKED).exists():
-            raise NotCorrectable("A correction of this money waits already.")
-        return Correction.objects.create(
-            collection=locked,
-            amount=amount,
-            reason=reason.strip()[:200],
-            asked_by=access.user,
-            asked_at=clock.now(),
-        )
-
-
-@repeated
-def book(*, access: Access, correction_id: object) -> Correction:
-    """Book a correction that somebody else asked for; return it.
-
-    Opens a transaction; locks orders, payments, the collection, the correction. Below
-    zero takes free money first, then the sale's, and what is left of a portion stays
-    where it was. Above zero the shillings become a collection of their own, matched to
-    nobody. Raises Forbidden, NotFound, NotCorrectable.
-    """
-    access.require_manager()
-    found = _correction_of(access, correction_id)
-    with transaction.atomic(durable=True):
-        orders = order_lifecycle.locked_all(
-            {
-                portion.order_id
-                for portion in ledger.current(found.collection)
-                if portion.order_id is not None
-            }
-        )
-        list(
-            Payment.objects.select_for_update(no_key=True, of=("self",))
-            .filter(collections=found.collection)
-            .order_by("pk")
-        )
-        collection = Collection.objects.select_for_update(no_key=True).get(
-            pk=found.collection_id
-        )
-        correction = _asked(found.pk)
-        if correction.asked_by_id == access.user.pk:
-            raise Forbidden("Somebody else must book it: two people correct the books.")
-        if correction.amount < 0:
-            _take(collection, -correction.amount, orders, access.user, correction)
-        else:
-            _add(collection, correction.amount)
-        _decide(correction, CorrectionState.BOOKED, access)
-        Collection.objects.filter(pk=collection.pk).update(disputed="")
-        if collection.payment is not None:
-            lifecycle.note(
-                collection.payment,
-                source=Source.PERSON,
-                actor=access.user,
-                reason=f"Corrected by {format_kes(correction.amount)}:"
-                f" {correction.reason}",
-            )
-    return correction
-
-
-def refuse(*, access: Access, correction_id: object) -> Correction:
-    """Refuse a correction that waits, also one's own; return it.
-
-    Raises Forbidden, NotFound, NotCorrectable.
-    """
-    access.require_manager()
-    found = _correction_of(access, correction_id)
-    with transaction.atomic(durable=True):
-        correction = _asked(found.pk)
-        _decide(correction, CorrectionState.REFUSED, access)
-    return correction
-
-
-def _covered(row: StatementImport) -> QuerySet[Collection]:
-    """M-Pesa's money of ours that the statement must have."""
-    assert row.covers_from is not None
-    assert row.covers_to is not None
-    inside = Q(paid_at__gte=row.covers_from, paid_at__lt=row.covers_to) | Q(
-        paid_at__isnull=True,
-        sighted_at__gte=row.covers_from + MARGIN,
-        sighted_at__lt=row.covers_to - MARGIN,
+    is_whole = statement.shortcode and statement.payments and not statement.bad
+    if statement.covers is None or statement.span is None or not is_whole:
+        return None
+    first, end = statement.covers
+    end = min(end, clock.now())
+    last = statement.span[1]
+    told = Collection.objects.filter(
+        account=account, receipt__isnull=False, paid_at__gt=last, paid_at__lt=end
     )
-    return Collection.objects.filter(
-        inside, account=row.account, corrects__isnull=True
-    ).order_by("pk")
+    if told.exists():
+        end = last + timedelta(seconds=1)
+    return Span(first, end) if first < end else None
 
 
-def _why(collection: Collection, told: dict[str, Decimal]) -> str:
-    if collection.receipt is None or collection.receipt not in told:
-        return MISSING
-    amount = told[collection.receipt]
-    if amount != collection.amount:
+def compare(row: StatementImport) -> None:
+    """Dispute what an import contradicts, and clear what it confirms.
+
+    Call when all its rows are told. Opens a transaction for each collection; locks
+    payment and collection.
+    """
+    spans = _spans(row.account, also=row)
+    for collection_id in sorted(_disputed(row.account) | _unconfirmed(row)):
+        _judge_one(collection_id, spans)
+
+
+def review(account: MpesaAccount) -> None:
+    """Look again at all that is disputed, and at what the last imports may dispute.
+
+    A receipt that was held during an import may have found its money since.
+    """
+    spans = _spans(account)
+    since = clock.now() - clock.seconds(settings.DISPUTES_REVIEWED_S)
+    doubtful = _disputed(account)
+    for row in StatementImport.objects.filter(
+        account=account, finished_at__gte=since, covers_to__isnull=False
+    ):
+        doubtful |= _unconfirmed(row)
+    for collection_id in sorted(doubtful):
+        _judge_one(collection_id, spans)
+
+
+def disputed_in(row: StatementImport) -> list[Collection]:
+    """The collections in the time of an import that stand disputed, oldest first."""
+    rows = _in_time(row).exclude(disputed="").select_related("payment", "shop")
+    return list(rows.order_by("pk"))
+
+
+def judge(collection: Collection, spans: list[Span]) -> str | None:
+    """Say why a collection is disputed; "" if it is confirmed; None: no opinion.
+
+    What two people corrected counts as they corrected it.
+    """
+    counted = counted_of(collection)
+    amounts = _told_amounts(collection)
+    if amounts and counted not in amounts:
         return (
-            f"We counted {format_kes(collection.amount)},"
-            f" M-Pesa's statement has {format_kes(amount)}."
+            f"We counted {format_kes(counted)},"
+            f" M-Pesa's statement has {format_kes(max(amounts))}."
         )
-    return ""
+    if amounts:
+        return _partly_reversed(collection)
+    if counted == 0:
+        return ""
+    payment = collection.payment
+    if collection.receipt is None and payment and receipts.uncounted_for(payment):
+        return None  # its row may be one of those, which wait for an answer
+    time = _time_of(collection)
+    return MISSING if any(span.holds(time) for span in spans) else None
+
+
+def counted_of(collection: Collection) -> Decimal:
+    """What the books say of a collection with its corrections, in KES."""
+    booked = Correction.objects.filter(
+        collection=collection, state=CorrectionState.BOOKED
+    ).aggregate(total=Sum("amount"))["total"]
+    return collection.amount + (booked or Decimal(0))
+
+
+def spans_of(account: MpesaAccount) -> list[Span]:
+    """The times for which statements of an account were imported, joined."""
+    return _spans(account)
+
+
+def settle(collection: Collection, payment: Payment | None, why: str) -> None:
+    """Write down that a collection is disputed, or no longer ("").
+
+    Call inside a transaction with the locks of the payment and the collection.
+    """
+    assert connection.in_atomic_block, "call inside a transaction"
+    if why == collection.disputed:
+        return
+    Collection.objects.filter(pk=collection.pk).update(disputed=why)
+    collection.disputed = why
+    if payment is None:
+        return
+    alarm = payment.alarm
+    lifecycle.note(
+        payment,
+        source=Source.STATEMENT,
+        reason=why or "M-Pesa's statement and our books agree",
+        alarm=(alarm or ALARM) if why else ("" if alarm == ALARM else alarm),
+    )
+    news.publish(payment, payment.order, "payment.updated")
 
 
 @repeated
-def _dispute(collection_id: int, why: str) -> bool:
+def _judge_one(collection_id: int, spans: list[Span]) -> None:
     with transaction.atomic(durable=True):
         payment_id = Collection.objects.values_list("payment_id", flat=True).get(
             pk=collection_id
         )
-        payment = None
-        if payment_id is not None:
-            payment = Payment.objects.select_for_update(no_key=True, of=("self",)).get(
-                pk=payment_id
-            )
-        collection = Collection.objects.select_for_update(no_key=True).get(
-            pk=collection_id
+        payment = (
+            Payment.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("order")
+            .filter(pk=payment_id)
+            .first()
         )
-        if collection.disputed:
-            return False
-        if collection.corrections.filter(state=CorrectionState.BOOKED).exists():
-            return False
-        Collection.objects.filter(pk=collection_id).update(disputed=why)
-        if payment is not None:
-            lifecycle.note(
-                payment,
-                source=Source.STATEMENT,
-                reason=why,
-                alarm=payment.alarm or ALARM,
-            )
-    return True
-
-
-def _clear(row: StatementImport, told: dict[str, Decimal]) -> None:
-    """End the disputes of money that this statement has after all."""
-    rows = Collection.objects.filter(account=row.account).exclude(disputed="")
-    for collection in rows.select_related("payment"):
-        if collection.receipt and told.get(collection.receipt) == collection.amount:
-            with transaction.atomic(durable=True):
-                Collection.objects.filter(pk=collection.pk).update(disputed="")
-                if collection.payment is not None:
-                    alarm = collection.payment.alarm
-                    lifecycle.note(
-                        collection.payment,
-                        source=Source.STATEMENT,
-                        reason="M-Pesa's statement has this payment after all",
-                        alarm="" if alarm == ALARM else alarm,
-                    )
-
-
-def _take(
-    collection: Collection,
-    amount: Decimal,
-    orders: dict[Any, Any],
-    actor: Any,
-    correction: Correction,
-) -> None:
-    """Take so much of the money out of the books: free portions first."""
-    reason = f"Corrected: {correction.reason}"
-    left = amount - (collection.amount - collection.allocated)
-    portions = sorted(
-        ledger.current(collection).select_related("collection", "order", "payment"),
-        key=lambda one: (one.kind not in AllocationKind.FREE, one.pk),
-    )
-    for portion in portions:
-        if left <= 0:
-            break
-        if portion.kind not in (*AllocationKind.FREE, AllocationKind.SALE):
-            continue
-        taken = min(left, portion.amount)
-        portion.collection = collection
-        ledger.release(portion, actor=actor, reason=reason)
-        ledger.allocate(
-            collection,
-            [
-                ledger.Portion(
-                    AllocationKind(portion.kind),
-                    portion.amount - taken,
-                    portion.order,
-                    portion.reason,
-                    portion.payment,
-                    portion.customer,
-                )
-            ],
-            actor=actor,
+        collection = (
+            Collection.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("payment")
+            .get(pk=collection_id)
         )
-        if portion.kind == AllocationKind.SURPLUS and portion.order_id in orders:
-            order_lifecycle.give_up_surplus(orders[portion.order_id], taken)
-        left -= taken
-    if left > 0:
-        raise NotCorrectable("Part of this money is on its way back to the customer.")
-    ledger.allocate(
-        collection,
-        [ledger.Portion(AllocationKind.CORRECTION, amount, reason=reason)],
-        actor=actor,
-    )
+        if collection.payment_id != payment_id:
+            return  # it found its payment this moment; it is looked at again
+        why = judge(collection, spans)
+        if why is not None:
+            settle(collection, payment, why)
 
 
-def _add(collection: Collection, amount: Decimal) -> None:
-    now = clock.now()
-    Collection.objects.create(
-        account=collection.account,
-        environment=collection.environment,
-        shop=collection.shop,
-        amount=amount,
-        phone=collection.phone,
+def _disputed(account: MpesaAccount) -> set[int]:
+    rows = Collection.objects.filter(account=account).exclude(disputed="")
+    return set(rows.values_list("pk", flat=True))
+
+
+def _unconfirmed(row: StatementImport) -> set[int]:
+    """Money in the time of an import that no statement confirms as it was counted."""
+    confirmed = Sighting.objects.filter(
+        receipt__account=row.account,
+        receipt__number=OuterRef("receipt"),
+        amount=OuterRef("amount"),
         source=Source.STATEMENT,
-        paid_at=collection.paid_at,
-        sighted_at=now,
-        confirmed_at=now,
-        corrects=collection,
     )
-
-
-def _asked(correction_id: int) -> Correction:
-    correction = Correction.objects.select_for_update(no_key=True, of=("self",)).get(
-        pk=correction_id
+    partly = Movement.objects.filter(
+        account=row.account, kind=MovementKind.REVERSAL, linked=OuterRef("receipt")
     )
-    if correction.state != CorrectionState.ASKED:
-        raise NotCorrectable("Somebody decided this correction already.")
-    return correction
-
-
-def _decide(correction: Correction, state: CorrectionState, access: Access) -> None:
-    correction.state = state
-    correction.decided_by = access.user
-    correction.decided_at = clock.now()
-    correction.save(update_fields=["state", "decided_by", "decided_at"])
-
-
-def _collection_of(access: Access, collection_id: object) -> Collection:
-    found = Collection.objects.filter(
-        pk=_key(collection_id), shop=access.shop, account__isnull=False
-    ).first()
-    if found is None:
-        raise NotFound("This money is not in your shop's books.")
-    return found
-
-
-def _correction_of(access: Access, correction_id: object) -> Correction:
-    found = (
-        Correction.objects.filter(pk=_key(correction_id), collection__shop=access.shop)
-        .select_related("collection")
-        .first()
+    rows = _in_time(row).filter(
+        ~Exists(confirmed) | (Exists(partly) & Q(reversed_at__isnull=True))
     )
-    if found is None:
-        raise NotFound("This correction is not in your shop's books.")
-    return found
+    return set(rows.values_list("pk", flat=True))
 
 
-def _key(value: object) -> int:
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+def _in_time(row: StatementImport) -> QuerySet[Collection]:
+    """Money that may have come in the time of an import; seen later, perhaps."""
+    if row.covers_from is None or row.covers_to is None:
+        return Collection.objects.none()
+    first, end = row.covers_from, row.covers_to
+    inside = (
+        Q(paid_at__gte=first, paid_at__lt=end)
+        | Q(paid_at=None, payment=None, sighted_at__gte=first, sighted_at__lt=end)
+        | Q(paid_at=None, sighted_at__gte=first, payment__created_at__lt=end)
+    )
+    return Collection.objects.filter(inside, account=row.account, corrects=None)
+
+
+def _spans(account: MpesaAccount, also: StatementImport | None = None) -> list[Span]:
+    """Join the times of the finished imports where they touch."""
+    told = Q(finished_at__isnull=False)
+    if also is not None:
+        told |= Q(pk=also.pk)
+    joined: list[Span] = []
+    for row in StatementImport.objects.filter(told, account=account).order_by(
+        "covers_from"
+    ):
+        if row.covers_from is None or row.covers_to is None:
+            continue
+        if joined and row.covers_from <= joined[-1].end:
+            end = max(joined[-1].end, row.covers_to)
+            joined[-1] = Span(joined[-1].first, end)
+        else:
+            joined.append(Span(row.covers_from, row.covers_to))
+    return joined
+
+
+def _time_of(collection: Collection) -> Span:
+    """The time in which the customer must have paid."""
+    if collection.paid_at is not None:
+        doubt = PULL_DOUBT if collection.source == Source.PULL else timedelta(0)
+        after = collection.paid_at + doubt + timedelta(seconds=1)
+        return Span(collection.paid_at - doubt, after)
+    first = end = collection.sighted_at
+    if collection.payment is not None:
+        first = collection.payment.created_at
+        end = min(end, first + clock.seconds(settings.RECEIPT_WINDOW_S))
+    return Span(first - MARGIN, end + MARGIN)
+
+
+def _told_amounts(collection: Collection) -> set[Decimal]:
+    """The amounts that statements have for its receipt."""
+    if collection.receipt is None:
+        return set()
+    rows = Sighting.objects.filter(
+        receipt__account_id=collection.account_id,
+        receipt__number=collection.receipt,
+        source=Source.STATEMENT,
+    )
+    return set(rows.values_list("amount", flat=True))
+
+
+def _partly_reversed(collection: Collection) -> str:
+    """Why a reversal row does not fit the money that it undoes; "" if none does."""
+    if collection.reversed_at is not None:
+        return ""
+    moved = Movement.objects.filter(
+        account_id=collection.account_id,
+        kind=MovementKind.REVERSAL,
+        linked=collection.receipt,
+        amount__lt=0,
+    )
+    back = -(moved.aggregate(total=Sum("amount"))["total"] or Decimal(0))
+    if back in (0, collection.amount - counted_of(collection), collection.amount):
+        return ""
+    return (
+        f"M-Pesa's statement says that {format_kes(back)}"
+        f" of {format_kes(collection.amount)} went back."
+    )

@@ -1,34 +1,39 @@
 """Pull Transactions: M-Pesa's own list of what was paid in, read on a schedule.
 
 It has what callbacks and C2B notices lost, for 48 hours, and it is proof. Reading it
-twice changes nothing; what it told before costs one look per page. Times are matched
-by nobody: which zone the list means is not documented, so the window is wide and
-receipts decide (daraja dossier section 8).
+twice changes nothing; what it told before costs one look per page. Which zone its
+times mean is not documented, so the window is wide and receipts decide (daraja dossier
+section 8).
 """
 
 from __future__ import annotations
 
 import logging
+import re
+import time
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from payments import accounts, gateways, matching, payer, receipts
-from payments.enums import Source
+from payments import accounts, gateways, matching, receipts
+from payments.enums import ReceiptState, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.daraja_organisation import pull_pages
 from payments.gateways.organisation import PullRegistration
-from payments.models import MpesaAccount, Sighting
+from payments.models import Collection, MpesaAccount, Sighting
 from payments.notices_pull import PullPage, PullRow
 from payments.receipts import Told
-from smartduka.lib import clock, later
+from smartduka.lib import clock, later, phone
 from smartduka.lib.errors import DomainError
-from smartduka.lib.transactions import give_back_connection
+from smartduka.lib.redaction import redacted
+from smartduka.lib.transactions import give_back_connection, repeated
 
 
 logger = logging.getLogger(__name__)
@@ -36,11 +41,18 @@ logger = logging.getLogger(__name__)
 PULL_TASK = "payments.tasks.pull_account"
 # M-Pesa keeps its list so long.
 KEPT = timedelta(hours=48)
+# One reading: a shop that was away for two days is read in several.
+STEP = timedelta(hours=12)
 # A row may appear later than its time says, and the zone of the window is in doubt.
 OVERLAP = timedelta(hours=1)
 ZONE_DOUBT = timedelta(hours=3)
-# A row's time may lie so far ahead of our clock.
+# Two clocks that mean the same moment.
 SKEW = timedelta(minutes=5)
+# The list is one of payments; should it ever have others, they are no money of ours.
+NO_PAYMENT = re.compile(r"revers|b2c|withdraw", re.IGNORECASE)
+# Where M-Pesa may post about the list. Nothing is known to come, nothing is read.
+CALLBACK_PATH = "/hooks/pull"
+NOT_BOOKED = "M-Pesa's list could not be booked: the log says why."
 
 
 class NotRegistered(DomainError):
@@ -51,145 +63,300 @@ class NotRegistered(DomainError):
     http_status = 502
 
 
+class NotPullable(DomainError):
+    """The account is not registered for its list, or not in use here."""
+
+    code = "PULL_NOT_REGISTERED"
+    message = "This account is not registered for M-Pesa's list of payments."
+    http_status = 409
+
+
+class _LeaseLost(Exception):
+    """Another reader has taken over: this one was too slow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What one reading brought: rows seen, new ones, rows not understood, why not."""
+    """What one reading brought: rows seen, new ones, rows not understood, why not.
+
+    `is_busy`: somebody else reads the list at this moment.
+    """
 
     rows: int = 0
     new: int = 0
     bad: int = 0
     error: str = ""
+    is_busy: bool = False
+
+    def __add__(self, other: Pulled) -> Pulled:
+        return Pulled(
+            self.rows + other.rows,
+            self.new + other.new,
+            self.bad + other.bad,
+            other.error or self.error,
+            self.is_busy or other.is_busy,
+        )
 
 
-def register(account: MpesaAccount, nominated_number: str) -> None:
-    """Ask M-Pesa once that payments of this account may be pulled.
+def register(account: MpesaAccount, nominated_number: str) -> bool:
+    """Ask M-Pesa once that payments of this account may be pulled; False: it could.
 
     `nominated_number` is a Safaricom number of the account's KYC, in any spelling.
-    "Registered before" is fine. Raises NotRegistered, InvalidPhone, and NotConfigured.
-    Call outside any transaction.
+    Raises NotRegistered, InvalidPhone, and NotConfigured. Call outside any
+    transaction.
     """
+    if not account.is_active or account.environment != settings.MPESA_ENV:
+        raise accounts.NotConfigured("This account is not in use here.")
+    number = phone.parse(nominated_number)
     credentials = accounts.credentials(account)
-    number = payer.full_number(nominated_number)
-    if not number:
-        raise NotRegistered("Give a Safaricom number that is in the account's KYC.")
     give_back_connection()
     try:
-        gateways.organisation().register_pull(
+        answer = gateways.organisation().register_pull(
             credentials,
-            PullRegistration(number, settings.MPESA_CALLBACK_URL),
+            PullRegistration(number, settings.MPESA_CALLBACK_URL + CALLBACK_PATH),
             limit_s=settings.PUSH_READ_TIMEOUT_S,
         )
     except GatewayError as error:
-        raise NotRegistered(f"M-Pesa did not take it: {error}") from error
+        logger.info("pull of %s not registered: %s", account, error)
+        raise NotRegistered(_in_words(error)) from error
     MpesaAccount.objects.filter(pk=account.pk).update(pull_registered_at=clock.now())
+    return not answer.already
 
 
 def hand_out() -> int:
     """Have each registered account's list read by a worker; return how many."""
-    ids = registered()
+    ids = list(registered().values_list("pk", flat=True))
     for account_id in ids:
         later.enqueue(PULL_TASK, str(account_id))
     return len(ids)
 
 
-def registered() -> list[uuid.UUID]:
-    """The accounts whose lists M-Pesa lets us read."""
-    return list(_registered().values_list("pk", flat=True))
+def pull(account_id: uuid.UUID | str) -> Pulled:
+    """Read an account's list up to now, for a worker: what is left is handed out.
 
-
-def pull(account_id: object) -> Pulled:
-    """Read an account's list since the last complete reading, and book what is new.
-
-    One reader per account at a time: the other one gets an empty answer. What was
-    read stays read when a later page fails; then the next reading begins where this
-    one did. Call outside any transaction. Never raises what M-Pesa answers.
+    One reader per account at a time; the other one gets an empty answer. Call outside
+    any transaction. Never raises: why not is in the answer and on the account.
     """
-    account = _registered().filter(pk=account_id).first()
-    if account is None or not _lease(account):
+    account = registered().filter(pk=account_id).first()
+    if account is None:
         return Pulled()
-    began = clock.now()
-    since = max(account.pulled_until or began - KEPT, began - KEPT) - OVERLAP
-    try:
-        pulled = _read(account, since - ZONE_DOUBT, began + ZONE_DOUBT)
-    except (GatewayError, accounts.NotConfigured) as error:
-        logger.warning("account %s could not be pulled: %s", account.pk, error)
-        pulled = Pulled(error=str(error)[:200])
-    facts: dict[str, Any] = {"pull_error": pulled.error, "pull_leased_until": None}
-    if not pulled.error:
-        facts["pulled_until"] = began
-    MpesaAccount.objects.filter(pk=account.pk).update(**facts)
+    until = time.monotonic() + settings.TASK_TIMEOUT_S / 2
+    pulled, is_done = _read(account, until)
+    if not is_done:
+        later.enqueue(PULL_TASK, str(account.pk))
     return pulled
 
 
-def _registered() -> Any:
+def pull_now(account: MpesaAccount) -> Pulled:
+    """Read an account's list up to now, because a person wants to know.
+
+    Raises NotPullable. Else as `pull`.
+    """
+    if not registered().filter(pk=account.pk).exists():
+        raise NotPullable
+    return _read(account, None)[0]
+
+
+def pull_all_now() -> Pulled:
+    """Read the lists of all accounts up to now, one after the other."""
+    read = [_read(account, None)[0] for account in registered()]
+    return sum(read, Pulled())
+
+
+def registered() -> QuerySet[MpesaAccount]:
+    """The accounts whose lists may be read; old ones too, as long as they are asked."""
     return MpesaAccount.objects.filter(
         pull_registered_at__isnull=False, environment=settings.MPESA_ENV
-    )
+    ).order_by("created_at", "pk")
 
 
-def _lease(account: MpesaAccount) -> bool:
-    """Claim the account's reading by a conditional update; False if another has it."""
+def _read(account: MpesaAccount, until: float | None) -> tuple[Pulled, bool]:
+    """Read step by step; say whether now was reached before `until` (monotonic s)."""
+    lease = _Lease(account)
+    if not lease.take():
+        return Pulled(is_busy=True), True
+    pulled, is_done = Pulled(), False
+    try:
+        account.refresh_from_db(fields=["pulled_until"])
+        while not is_done and (until is None or time.monotonic() < until):
+            step, is_done = _step(account, lease)
+            pulled += step
+    except _LeaseLost:
+        return pulled + Pulled(is_busy=True), True
+    except GatewayError as error:
+        logger.warning("account %s could not be pulled: %s", account.pk, error)
+        pulled, is_done = pulled + Pulled(error=_in_words(error)), True
+    except accounts.NotConfigured as error:
+        pulled, is_done = pulled + Pulled(error=error.message), True
+    except Exception:
+        logger.exception("the list of account %s could not be booked", account.pk)
+        pulled, is_done = pulled + Pulled(error=NOT_BOOKED), True
+    lease.give_back(pulled.error[:200])
+    return pulled, is_done
+
+
+def _step(account: MpesaAccount, lease: _Lease) -> tuple[Pulled, bool]:
+    """Read one window, and advance when all its pages were read."""
     now = clock.now()
-    free = Q(pull_leased_until__isnull=True) | Q(pull_leased_until__lte=now)
-    return bool(
-        MpesaAccount.objects.filter(free, pk=account.pk).update(
-            pull_leased_until=now + clock.seconds(settings.PULL_LEASE_S)
-        )
-    )
-
-
-def _read(account: MpesaAccount, start: datetime, end: datetime) -> Pulled:
+    oldest = now - KEPT
+    reached = max(account.pulled_until or oldest, oldest)
+    end = min(reached + STEP, now)
     credentials = accounts.credentials(account)
     give_back_connection()
     pages = pull_pages(
         gateways.organisation(),
         credentials,
-        start,
-        end,
+        max(reached - OVERLAP - ZONE_DOUBT, oldest),
+        end + ZONE_DOUBT,
         limit_s=settings.PUSH_READ_TIMEOUT_S,
     )
-    rows = new = bad = 0
+    pulled = Pulled()
     for page in pages:
-        rows += len(page.rows)
-        bad += len(page.bad)
-        new += _book(account, page)
+        lease.renew()
+        new, skipped = _book(account, page)
+        pulled += Pulled(len(page.rows), new, len(page.bad) + skipped)
         give_back_connection()
-    return Pulled(rows, new, bad)
+    if pulled.bad:
+        logger.error("%s rows of the list of %s not read", pulled.bad, account.pk)
+        rows = "1 row" if pulled.bad == 1 else f"{pulled.bad} rows"
+        pulled += Pulled(error=f"{rows} of M-Pesa's list could not be read.")
+    lease.advance(end)
+    account.pulled_until = end
+    return pulled, end >= now
 
 
-def _book(account: MpesaAccount, page: PullPage) -> int:
-    """Book the rows of a page that the list had not told before; return how many."""
+class _Lease:
+    """One reader's right to an account's list, kept by conditional updates."""
+
+    def __init__(self, account: MpesaAccount) -> None:
+        self._account = account
+        self._until: datetime | None = None
+
+    def take(self) -> bool:
+        now = clock.now()
+        free = Q(pull_leased_until__isnull=True) | Q(pull_leased_until__lte=now)
+        self._until = now + clock.seconds(settings.PULL_LEASE_S)
+        return bool(
+            MpesaAccount.objects.filter(free, pk=self._account.pk).update(
+                pull_leased_until=self._until
+            )
+        )
+
+    def renew(self) -> None:
+        """Keep it for another while. Raises _LeaseLost."""
+        self._change(pull_leased_until=clock.now() + self._length())
+
+    def advance(self, reached: datetime) -> None:
+        """Say how far the list was read to its last page. Raises _LeaseLost."""
+        self._change(
+            pull_leased_until=clock.now() + self._length(), pulled_until=reached
+        )
+
+    def give_back(self, error: str) -> None:
+        self._mine().update(pull_leased_until=None, pull_error=error)
+
+    def _change(self, **facts: Any) -> None:
+        if self._mine().update(**facts) != 1:
+            raise _LeaseLost
+        self._until = facts["pull_leased_until"]
+
+    def _mine(self) -> QuerySet[MpesaAccount]:
+        return MpesaAccount.objects.filter(
+            pk=self._account.pk, pull_leased_until=self._until
+        )
+
+    def _length(self) -> timedelta:
+        return clock.seconds(settings.PULL_LEASE_S)
+
+
+def _book(account: MpesaAccount, page: PullPage) -> tuple[int, int]:
+    """Book what the list had not told before; return how many, and how many are none.
+
+    All of a page is told first: which payment a receipt is for may depend on others.
+    """
+    numbers = [row.receipt for row in page.rows]
     told = set(
         Sighting.objects.filter(
-            receipt__account=account,
-            receipt__number__in=[row.receipt for row in page.rows],
-            source=Source.PULL,
+            receipt__account=account, receipt__number__in=numbers, source=Source.PULL
         ).values_list("receipt__number", "amount")
     )
-    fresh = [row for row in page.rows if (row.receipt, row.amount) not in told]
-    for row in fresh:
-        with transaction.atomic(durable=True):
-            receipt = receipts.sight(
-                account,
-                Told(
-                    number=row.receipt,
-                    amount=row.amount,
-                    payer=row.msisdn,
-                    payer_name=row.sender,
-                    reference=row.reference,
-                    paid_at=_moment(row),
-                ),
-                Source.PULL,
-            )
-        matching.look(receipt.pk)
-    return len(fresh)
+    paid = [row for row in page.rows if not NO_PAYMENT.search(row.type)]
+    fresh = [row for row in paid if (row.receipt, row.amount) not in told]
+    zone = _zone(account, page.rows)
+    receipt_ids = [_sight(account, row, _moment(row, zone)) for row in fresh]
+    held = [pk for pk in receipt_ids if matching.look(pk) == ReceiptState.HELD]
+    for receipt_id in held:
+        matching.look(receipt_id)
+    return len(fresh), len(page.rows) - len(paid)
 
 
-def _moment(row: PullRow) -> datetime | None:
-    """When it was paid, if only one of the two moments it may mean can be.
+@repeated
+def _sight(account: MpesaAccount, row: PullRow, paid_at: datetime | None) -> int:
+    with transaction.atomic(durable=True):
+        receipt = receipts.sight(
+            account,
+            Told(
+                number=row.receipt,
+                amount=row.amount,
+                payer=row.msisdn,
+                payer_name=row.sender,
+                reference=row.reference,
+                paid_at=paid_at,
+            ),
+            Source.PULL,
+        )
+    return receipt.pk
 
-    The later one lies in the future for what was paid in the last three hours; for an
-    older row nobody can tell, and the receipt's other sources know.
+
+def _zone(account: MpesaAccount, rows: Iterable[PullRow]) -> int | None:
+    """Say which of a row's two moments M-Pesa means: 0, 1, or None if nothing tells.
+
+    Other sources know the time of some receipts; and a moment that lies ahead of our
+    clock was not meant.
     """
-    possible = [at for at in row.times if at <= clock.now() + SKEW]
-    return possible[0] if len(possible) == 1 else None
+    stamped = {row.receipt: row.times for row in rows if len(row.times) == 2}
+    numbers = list(stamped)
+    sighted = Sighting.objects.filter(
+        receipt__account=account,
+        receipt__number__in=numbers,
+        source__in=(Source.C2B, Source.STATUS, Source.STATEMENT),
+    )
+    called_back = Collection.objects.filter(
+        account=account, receipt__in=numbers, source=Source.CALLBACK
+    )
+    votes: Counter[int] = Counter()
+    for number, paid_at in (
+        *sighted.values_list("receipt__number", "paid_at"),
+        *called_back.values_list("receipt", "paid_at"),
+    ):
+        if number is None or paid_at is None:
+            continue
+        for place, moment in enumerate(stamped[number]):
+            votes[place] += abs(moment - paid_at) <= SKEW
+    if votes[0] != votes[1]:
+        return 0 if votes[0] > votes[1] else 1
+    latest = clock.now() + SKEW
+    return 0 if any(times[1] > latest for times in stamped.values()) else None
+
+
+def _moment(row: PullRow, zone: int | None) -> datetime | None:
+    """When it was paid; None if nobody can say and the row is young.
+
+    For a young one the moment when we saw it serves. An old one is taken at its word,
+    for then that would be further from the truth.
+    """
+    if len(row.times) != 2:
+        return None
+    if zone is not None:
+        return row.times[zone]
+    is_old = clock.now() - row.times[1] > clock.seconds(settings.RECEIPT_WINDOW_S)
+    return row.times[1] if is_old else None
+
+
+def _in_words(error: GatewayError) -> str:
+    said = redacted(str(error))
+    if not error.certain:
+        return f"M-Pesa did not answer as it should: {said}."
+    if error.may_retry:
+        return f"M-Pesa could not be reached or is busy: {said}."
+    return f"M-Pesa refused: {said}."

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from payments import disputes, matching, receipts, reversals, statements
-from payments.enums import AccountType, MovementKind, Source
+from payments.enums import (
+    Binding,
+    MovementKind,
+    ReceiptState,
+    Source,
+)
 from payments.models import (
     Collection,
     Movement,
@@ -27,21 +36,23 @@ from payments.models import (
     StatementImport,
 )
 from payments.receipts import Told
-from payments.spreadsheets import UnreadableFile
 from payments.statements import RowKind, Statement, StatementRow
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError
+from smartduka.lib.transactions import repeated
 
 
 logger = logging.getLogger(__name__)
 
-LARGEST = 20 * 1024 * 1024
 KINDS = {
     RowKind.CHARGE: MovementKind.CHARGE,
     RowKind.SWEEP: MovementKind.SWEEP,
     RowKind.REVERSAL: MovementKind.REVERSAL,
     RowKind.OTHER: MovementKind.OTHER,
 }
+AT_ONCE = 500  # numbers in one query
+
+T = TypeVar("T")
 
 
 class NotThisAccount(DomainError):
@@ -49,12 +60,7 @@ class NotThisAccount(DomainError):
 
     code = "STATEMENT_OF_ANOTHER_ACCOUNT"
     message = "This statement is of another account. Nothing was imported."
-
-
-class TooLarge(DomainError):
-    """The file is larger than a statement can be."""
-
-    message = "This file is too large. Download the statement for a shorter time."
+    http_status = 409
 
 
 def imported(
@@ -63,13 +69,12 @@ def imported(
     """Import a statement; return what came of it.
 
     The same file again returns its first import, finished if it had broken off. Each
-    row has transactions of its own. Raises UnreadableFile, NotThisAccount, TooLarge:
-    then nothing was imported. Call outside any transaction.
+    row has transactions of its own. Raises UnreadableFile and NotThisAccount: then
+    nothing was imported. Call outside any transaction.
     """
-    if len(data) > LARGEST:
-        raise TooLarge
     statement = statements.parse(data)
     _require_account(statement, account)
+    covers = disputes.coverage(account, statement)
     row, _ = StatementImport.objects.get_or_create(
         account=account,
         file_hash=hashlib.sha256(data).hexdigest(),
@@ -77,8 +82,8 @@ def imported(
             "file_name": file_name[:120],
             "imported_by": actor,
             "imported_at": clock.now(),
-            "covers_from": statement.covers[0] if statement.covers else None,
-            "covers_to": statement.covers[1] if statement.covers else None,
+            "covers_from": covers.first if covers else None,
+            "covers_to": covers.end if covers else None,
             "bad_rows": [asdict(bad) for bad in statement.bad],
         },
     )
@@ -87,75 +92,116 @@ def imported(
     return row
 
 
+def catch_up() -> None:
+    """Do what imports of some days ago could not: their receipts were held then.
+
+    For every account with statements. Call outside any transaction.
+    """
+    with_statements = StatementImport.objects.filter(account=OuterRef("pk"))
+    for account in MpesaAccount.objects.filter(
+        Exists(with_statements), environment=settings.MPESA_ENV
+    ):
+        prove_reversals(account)
+        disputes.review(account)
+
+
+def prove_reversals(account: MpesaAccount) -> int:
+    """Prove what the reversal rows of an account undo, as far as it is known by now.
+
+    Only of a whole payment; a part of one is disputed. Returns how many were proved.
+    Opens a transaction for each.
+    """
+    original = Collection.objects.filter(
+        account=account,
+        receipt=OuterRef("linked"),
+        amount=-OuterRef("amount"),
+        reversed_at__isnull=True,
+    )
+    proved = 0
+    for moved in Movement.objects.filter(
+        Exists(original), account=account, kind=MovementKind.REVERSAL, amount__lt=0
+    ).exclude(linked=""):
+        collection = Collection.objects.get(account=account, receipt=moved.linked)
+        try:
+            reversals.prove_reversed(
+                collection.pk,
+                receipt=moved.number,
+                source=Source.STATEMENT,
+                at=moved.at,
+            )
+        except Exception:
+            # Tried again by `catch_up`; the other rows do not wait for it.
+            logger.exception("reversal %s could not be booked", moved.number)
+        else:
+            proved += 1
+    return proved
+
+
 def _require_account(statement: Statement, account: MpesaAccount) -> None:
+    """Raise NotThisAccount for a file of another account, if it can be told."""
+    if account.environment != settings.MPESA_ENV:
+        raise NotThisAccount(
+            "This account is of another environment. Nothing was imported."
+        )
     numbers = {account.shortcode, account.party_b}
     if statement.shortcode and statement.shortcode not in numbers:
         raise NotThisAccount(
             f"This statement is of {statement.shortcode}, not of"
-            f" {_named(account)}. Nothing was imported."
+            f" {account.get_type_display()} {account.party_b}. Nothing was imported."
         )
-
-
-def _named(account: MpesaAccount) -> str:
-    return f"{AccountType(account.type).label} {account.party_b}"
+    if statement.shortcode:
+        return
+    # A receipt number is one of the whole of M-Pesa.
+    told = [row.receipt for row in statement.payments[:AT_ONCE]]
+    others = Q(account__environment=account.environment) & ~Q(account=account)
+    if (
+        Receipt.objects.filter(others, number__in=told).exists()
+        or Collection.objects.filter(others, receipt__in=told).exists()
+    ):
+        raise NotThisAccount(
+            "Payments of this statement went to another account. Nothing was imported."
+        )
 
 
 def _book(row: StatementImport, statement: Statement) -> None:
     """Book all rows, payments first: a reversal needs what it reverses."""
-    known = _told_before(row.account, statement)
-    new = filled = 0
-    for payment in statement.payments:
-        if (payment.receipt, payment.amount) in known:
-            continue
-        was_counted = _is_counted(row.account, payment.receipt)
+    done = _told_and_counted(row.account, statement)
+    waiting = [
         _sight(row, payment)
-        new += not was_counted
-        filled += was_counted is False and _fills(row.account, payment.receipt)
-    moved = [_move(row, one) for one in statement.rows if one.kind in KINDS]
-    for one in statement.rows:
-        if one.kind is RowKind.REVERSAL and one.linked:
-            _prove_reversed(row.account, one)
-    disputed = disputes.compare(row, statement)
-    if row.covers_from is not None and row.covers_to is not None:
-        reversals.settle_by_statement(
-            row.account, covers_from=row.covers_from, covers_to=row.covers_to
-        )
-    row.payments = len(statement.payments)
-    row.new_receipts, row.filled = new, filled
-    row.movements, row.disputed = sum(moved), disputed
-    row.finished_at = clock.now()
-    row.save()
+        for payment in statement.payments
+        if (payment.receipt, payment.amount) not in done
+    ]
+    _resolve(waiting)
+    _move(row, [one for one in statement.rows if one.kind in KINDS])
+    prove_reversals(row.account)
+    disputes.compare(row)
+    _settle_reversals(row, statement)
+    _finish(row, statement)
 
 
-def _told_before(
+def _told_and_counted(
     account: MpesaAccount, statement: Statement
 ) -> set[tuple[str, Decimal]]:
-    """What an earlier statement told, and what is counted since: nothing is left."""
-    numbers = [payment.receipt for payment in statement.payments]
+    """What a statement told before and what is counted since: nothing is left to do."""
     found: set[tuple[str, Decimal]] = set()
-    for start in range(0, len(numbers), 500):
+    for numbers in _chunks([payment.receipt for payment in statement.payments]):
         rows = Sighting.objects.filter(
             receipt__account=account,
-            receipt__number__in=numbers[start : start + 500],
-            receipt__collection__isnull=False,
+            receipt__number__in=numbers,
+            receipt__state=ReceiptState.COUNTED,
+            receipt__look_at__isnull=True,
             source=Source.STATEMENT,
         )
         found.update(rows.values_list("receipt__number", "amount"))
     return found
 
 
-def _is_counted(account: MpesaAccount, number: str) -> bool:
-    return Collection.objects.filter(account=account, receipt=number).exists()
+def _chunks(keys: list[T]) -> Iterable[list[T]]:
+    return (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))
 
 
-def _fills(account: MpesaAccount, number: str) -> bool:
-    """Whether the receipt went to money that was there before it."""
-    return Collection.objects.filter(
-        account=account, receipt=number, source__in=(Source.QUERY, Source.CALLBACK)
-    ).exists()
-
-
-def _sight(row: StatementImport, payment: StatementRow) -> None:
+@repeated
+def _sight(row: StatementImport, payment: StatementRow) -> int:
     party = payment.other_party
     with transaction.atomic(durable=True):
         receipt = receipts.sight(
@@ -171,53 +217,79 @@ def _sight(row: StatementImport, payment: StatementRow) -> None:
             Source.STATEMENT,
             statement=row,
         )
-    matching.look(receipt.pk)
+    return receipt.pk
 
 
-def _move(row: StatementImport, moved: StatementRow) -> int:
-    """Book a movement; 1 if it was not there."""
-    amount = moved.paid_in if moved.paid_in is not None else -moved.amount
-    _, is_new = Movement.objects.get_or_create(
-        account=row.account,
-        number=moved.receipt,
-        kind=KINDS[moved.kind],
-        amount=amount,
-        at=moved.completed_at,
-        defaults={
-            "details": moved.details[:200],
-            "linked": moved.linked,
-            "statement": row,
-        },
-    )
-    return int(is_new)
+def _resolve(receipt_ids: list[int]) -> None:
+    """Find whose money they are, when all of them are told: they may fit the same.
 
-
-def _prove_reversed(account: MpesaAccount, row: StatementRow) -> None:
-    """Tell that a payment went back, if it is one of ours and all of it went."""
-    original = (
-        Receipt.objects.filter(account=account, number=row.linked)
-        .values_list("collection_id", "amount")
-        .first()
-    )
-    collection_id = original[0] if original else None
-    if collection_id is None:
-        collection_id = (
-            Collection.objects.filter(account=account, receipt=row.linked)
-            .values_list("pk", flat=True)
-            .first()
+    What one look decides may decide another; what stays held is the sweep's. What was
+    counted is looked at once more, as the sweep would: do its sources agree?
+    """
+    waiting = receipt_ids
+    while waiting:
+        states = [(pk, matching.look(pk)) for pk in waiting]
+        held = [pk for pk, state in states if state == ReceiptState.HELD]
+        if len(held) == len(waiting):
+            break
+        waiting = held
+    for keys in _chunks(receipt_ids):
+        counted = Receipt.objects.filter(
+            pk__in=keys, state=ReceiptState.COUNTED, look_at__isnull=False
         )
-    if collection_id is None:
-        return
-    amount = Collection.objects.values_list("amount", flat=True).get(pk=collection_id)
-    if row.withdrawn != amount:
-        logger.error("reversal %s is not of the whole payment", row.receipt)
-        return
-    reversals.prove_reversed(
-        collection_id,
-        receipt=row.receipt,
-        source=Source.STATEMENT,
-        at=row.completed_at,
+        for receipt_id in list(counted.values_list("pk", flat=True)):
+            matching.look(receipt_id)
+
+
+def _move(row: StatementImport, rows: list[StatementRow]) -> None:
+    """Keep what moved beside payments; what another statement told stays its."""
+    Movement.objects.bulk_create(
+        [
+            Movement(
+                account=row.account,
+                kind=KINDS[moved.kind],
+                number=moved.receipt,
+                amount=moved.amount if moved.paid_in is not None else -moved.amount,
+                at=moved.completed_at,
+                details=moved.details[:200],
+                linked=moved.linked,
+                statement=row,
+            )
+            for moved in rows
+        ],
+        batch_size=AT_ONCE,
+        ignore_conflicts=True,
     )
 
 
-__all__ = ["NotThisAccount", "TooLarge", "UnreadableFile", "imported"]
+def _settle_reversals(row: StatementImport, statement: Statement) -> None:
+    """Decide the reversals that the statement surely does not have.
+
+    That frees money, so nothing behind its last row is judged.
+    """
+    if row.covers_from is None or row.covers_to is None or statement.span is None:
+        return
+    last = statement.span[1] + timedelta(seconds=1)
+    reversals.settle_by_statement(
+        row.account, covers_from=row.covers_from, covers_to=min(row.covers_to, last)
+    )
+
+
+def _finish(row: StatementImport, statement: Statement) -> None:
+    """Count what came of it. Counted from the rows, so a crash loses no figure."""
+    earlier = Sighting.objects.filter(
+        receipt=OuterRef("receipt"), pk__lt=OuterRef("pk")
+    )
+    first = Sighting.objects.filter(~Exists(earlier), statement=row)
+    # A callback names the number too, and then it was no news.
+    told = first.filter(receipt__collection__source=Source.CALLBACK)
+    row.payments = len(statement.payments)
+    row.new_receipts = first.count() - told.count()
+    row.filled = first.filter(
+        receipt__collection__source=Source.QUERY,
+        receipt__collection__binding__in=(Binding.FIT, Binding.REFERENCE),
+    ).count()
+    row.movements = Movement.objects.filter(statement=row).count()
+    row.disputed = len(disputes.disputed_in(row))
+    row.finished_at = clock.now()
+    row.save()

@@ -14,6 +14,7 @@ from payments import (
     questions,
     reconciliation,
     refund_questions,
+    statement_import,
 )
 
 
@@ -65,3 +66,8 @@ def pull() -> None:
 def pull_account(account_id: str) -> None:
     """Read M-Pesa's list of one account."""
     pulling.pull(account_id)
+
+
+def review_statements() -> None:
+    """Do what imports could not when they were made."""
+    statement_import.catch_up()

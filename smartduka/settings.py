@@ -512,10 +512,15 @@ REFUNDS_EVERY_S = timing("REFUNDS_EVERY_S", 60)
 # M-Pesa's list of payments is read so often, by one reader at a time.
 PULL_EVERY_S = timing("PULL_EVERY_S", 300)
 PULL_LEASE_S = timing("PULL_LEASE_S", 120)
+# What statements said is looked at again so often, for those of so long ago: a receipt
+# that was held then may have found its money since.
+STATEMENTS_EVERY_S = timing("STATEMENTS_EVERY_S", 600)
+DISPUTES_REVIEWED_S = timing("DISPUTES_REVIEWED_S", 14 * 24 * 3600)
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
     "payments.tasks.pull": PULL_EVERY_S,
+    "payments.tasks.review_statements": STATEMENTS_EVERY_S,
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
     "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
 }
