@@ -24,6 +24,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
@@ -268,6 +269,7 @@ def _carry_out(receipt_id: int, decision: Decision) -> ReceiptState | None:
     """Do what was decided, if it is still so under the locks; None if it is not."""
     with transaction.atomic(durable=True):
         order, payment, claim = _locked_for(decision)
+        _lock_collections(receipt_id, decision)
         receipt = (
             Receipt.objects.select_for_update(no_key=True, of=("self",))
             .select_related("account", "collection")
@@ -314,6 +316,16 @@ def _locked_for(
     return order_lifecycle.locked(claim.order_id), None, claim
 
 
+def _lock_collections(receipt_id: int, decision: Decision) -> None:
+    """Lock the money that the receipt may be about, before the receipt (law 12)."""
+    told = Receipt.objects.values("account_id", "number").get(pk=receipt_id)
+    about = Q(account_id=told["account_id"], receipt=told["number"])
+    if decision.payment_id is not None:
+        about |= Q(payment_id=decision.payment_id)
+    rows = Collection.objects.select_for_update(no_key=True).filter(about)
+    list(rows.order_by("pk").values_list("pk", flat=True))
+
+
 @repeated
 def _bring_forward(payment_id: uuid.UUID) -> None:
     with transaction.atomic(durable=True):
@@ -338,9 +350,7 @@ def _settle(order: Order, payment: Payment, receipt: Receipt, binding: Binding) 
 def _link(receipt: Receipt, decision: Decision) -> None:
     """Its collection is there: one more source agrees, or disagrees."""
     assert decision.collection_id is not None
-    collection = Collection.objects.select_for_update(no_key=True).get(
-        pk=decision.collection_id
-    )
+    collection = Collection.objects.get(pk=decision.collection_id)
     Receipt.objects.filter(pk=receipt.pk).update(
         state=ReceiptState.COUNTED, collection=collection, look_at=None
     )
