@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Sum
 
@@ -22,6 +23,7 @@ from payments import (
     refunds,
     reversals,
     settlement,
+    tasks,
 )
 from payments.enums import AllocationKind, RefundState, Source
 from payments.gateways.base import GatewayError
@@ -1529,3 +1531,14 @@ def test_a_refund_does_not_begin_at_its_end(paid, manager):
         refund_money.begin(
             Refund(collection=paid, state="failed"), reserved, actor=None, reason=""
         )
+
+
+def test_the_workers_tasks_hand_out_and_ask(paid, manager, organisation, time):
+    refund = sending(manager, paid)
+    time.turn(60)
+
+    tasks.sweep_refunds()
+    tasks.attend_refund(str(refund.pk))
+
+    assert len(organisation.questions) == 1
+    assert "payments.tasks.sweep_refunds" in settings.PERIODIC_TASKS
