@@ -207,17 +207,27 @@ def _unconfirmed(row: StatementImport) -> set[int]:
     partly = Movement.objects.filter(
         account=row.account, kind=MovementKind.REVERSAL, linked=OuterRef("receipt")
     )
-    rows = _in_time(row).filter(
-        ~Exists(confirmed) | (Exists(partly) & Q(reversed_at__isnull=True))
+    corrected = Correction.objects.filter(
+        collection=OuterRef("pk"), state=CorrectionState.BOOKED
+    )
+    rows = _in_time(row, PULL_DOUBT).filter(
+        ~Exists(confirmed)
+        | Exists(corrected)
+        | (Exists(partly) & Q(reversed_at__isnull=True))
     )
     return set(rows.values_list("pk", flat=True))
 
 
-def _in_time(row: StatementImport) -> QuerySet[Collection]:
-    """Money that may have come in the time of an import; seen later, perhaps."""
+def _in_time(
+    row: StatementImport, around: timedelta = timedelta(0)
+) -> QuerySet[Collection]:
+    """Money that may have come in the time of an import; seen later, perhaps.
+
+    `around`: and so long before and after it.
+    """
     if row.covers_from is None or row.covers_to is None:
         return Collection.objects.none()
-    first, end = row.covers_from, row.covers_to
+    first, end = row.covers_from - around, row.covers_to + around
     inside = (
         Q(paid_at__gte=first, paid_at__lt=end)
         | Q(paid_at=None, payment=None, sighted_at__gte=first, sighted_at__lt=end)

@@ -152,9 +152,10 @@ def pull_now(account: MpesaAccount) -> Pulled:
 
     Raises NotPullable. Else as `pull`.
     """
-    if not registered().filter(pk=account.pk).exists():
+    found = registered().filter(pk=account.pk).first()
+    if found is None:
         raise NotPullable
-    return _read(account, None)[0]
+    return _read(found, None)[0]
 
 
 def pull_all_now() -> Pulled:

@@ -1,248 +1,593 @@
-"""Reading M-Pesa's list: on time, once, all of it, and without fear of its faults."""
+"""M-Pesa's list of payments: what it brings, how far it was read, and by whom."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
+from django.db import transaction
 
-from payments import gateways, pulling, tasks
+from payments import accounts, gateways, pulling, receipts, settlement
+from payments import tasks as workers
+from payments.enums import FailureReason, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Registered
-from payments.models import Collection, MpesaAccount, MpesaSettings, Receipt, Sighting
+from payments.models import Collection, MpesaAccount, Receipt, Sighting
 from payments.notices_pull import BadPullRow, PullPage, PullRow
+from payments.pulling import NotPullable, NotRegistered, Pulled
+from payments.receipts import Told
+from smartduka.lib import clock
+from smartduka.lib.phone import InvalidPhone
 from smartduka.lib.transactions import require_no_transaction
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
-from tests.support.facts import kes, nothing_changes, sale_of
+from tests.payments.conftest import START
+from tests.support.facts import money_of, nothing_changes, path_of, sale_of
 
 
 pytestmark = pytest.mark.django_db
 
-R1, R2, R3 = "UAE5B2K9QT", "UAE5B2K9QU", "UAE5B2K9QV"
-FULL = "254712345678"
+NUMBER = "UAE5B2K9QT"
+OTHER = "UAE5B2K9QU"
+HOUR = timedelta(hours=1)
+LOST = GatewayError("HTTP 500", certain=False)
+AWAY = GatewayError("no connection", certain=True, reason=FailureReason.MPESA_BUSY)
+REFUSED = GatewayError("HTTP 400 400.001", certain=True, may_retry=False)
 
 
-class List:
-    """M-Pesa's list: pages of rows, and what it was asked."""
+class FakeList:
+    """Implements `pull` and `register_pull`: pages in order, then empty ones.
+
+    An exception among the pages is raised, a function is called first. `asked` are
+    the queries.
+    """
 
     def __init__(self):
-        self.pages, self.asked, self.registered = [], [], []
+        self.pages = []
+        self.asked = []
+        self.registrations = []
+        self.registered = Registered()
 
     def pull(self, account, query, *, limit_s):
         require_no_transaction()
-        self.asked.append((account.shortcode, query.start, query.end, query.offset))
-        number = (
-            len([1 for one in self.asked if one[3] <= query.offset]) and query.offset
-        )
-        page = self.pages[number] if number < len(self.pages) else PullPage("1001")
+        self.asked.append(query)
+        page = self.pages.pop(0) if self.pages else PullPage("1001")
+        if callable(page):
+            page = page()
         if isinstance(page, Exception):
             raise page
         return page
 
     def register_pull(self, account, request, *, limit_s):
         require_no_transaction()
-        self.registered.append((account.shortcode, request.nominated_number))
-        return Registered(already=True)
+        self.registrations.append(request)
+        if isinstance(self.registered, Exception):
+            raise self.registered
+        return self.registered
 
 
 @pytest.fixture
-def listed(monkeypatch, time, messages):
-    fake = List()
+def mpesas_list(monkeypatch, mpesa, time):
+    fake = FakeList()
     monkeypatch.setattr(gateways, "organisation", lambda: fake)
     return fake
 
 
 @pytest.fixture
-def account(duka, time):
-    account = MpesaAccountFactory(
-        shop=duka, shortcode="600300", pull_registered_at=time.now
-    )
-    MpesaSettings.objects.filter(shop=duka).update(
-        account=account, uses_platform_account=False
-    )
+def account(duka, mpesas_list):
+    """The platform's, registered, and read until an hour ago."""
+    account = accounts.platform_account()
+    account.pull_registered_at = START - timedelta(days=9)
+    account.pulled_until = START - HOUR
+    account.save()
     return account
 
 
-def row(number=R1, amount=250, reference="", payer=FULL, times=()):
-    return PullRow(number, kes(amount), reference, payer, "c2b", "JANE", times)
+def row(number=NUMBER, amount="250.00", *, at=None, reference="", phone="", **facts):
+    """A row whose stamp is in UTC; `at` None: none that can be read."""
+    times = () if at is None else (at - timedelta(hours=3), at)
+    return PullRow(
+        receipt=number, amount=Decimal(amount), reference=reference, msisdn=phone,
+        times=times, **facts,
+    )  # fmt: skip
 
 
 def page(*rows, bad=()):
     return PullPage("1000", tuple(rows), tuple(bad))
 
 
-def now(account):
-    account.refresh_from_db()
+def queried(payment):
+    with transaction.atomic():
+        order, held = settlement.locked(payment.pk)
+        settlement.record_success(order, held, settlement.Proof(Source.QUERY))
+
+
+def facts(account):
+    """How far it was read, why not, and whether somebody reads it."""
+    account = MpesaAccount.objects.get(pk=account.pk)
     return account.pulled_until, account.pull_error, account.pull_leased_until
 
 
-def test_a_lost_payment_comes_with_the_list(listed, account, time, duka):
-    payment = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
-    listed.pages = [page(row(reference=payment.reference))]
-
-    assert pulling.pull(account.pk) == pulling.Pulled(rows=1, new=1)
-
-    assert sale_of(payment.order) == ("paid", kes(250), kes(0), kes(0))
-    (collection,) = Collection.objects.all()
-    assert (collection.receipt, collection.source, collection.binding) == (
-        R1, "pull", "reference"
-    )  # fmt: skip
-    assert now(account) == (time.now, "", None)
+# What it brings.
 
 
-def test_reading_again_changes_nothing_and_asks_from_where_it_was(
-    listed, account, time
+def test_the_receipt_of_a_lost_callback_comes_from_the_list(
+    account, mpesas_list, payment, order
 ):
-    listed.pages = [page(row(), row(R2))]
-    pulling.pull(account.pk)
-    first = time.now
+    queried(payment)
+    mpesas_list.pages = [page(row(reference=payment.reference))]
+
+    assert pulling.pull_now(account) == Pulled(rows=1, new=1)
+
+    assert money_of(order) == [("query", NUMBER, 250, [("sale", 250)])]
+    assert sale_of(order) == ("paid", 250, 0, 0)
+    payment.refresh_from_db()
+    assert payment.receipt == NUMBER
+    last = payment.events.last()
+    assert (last.source, last.reason) == ("pull", f"Receipt {NUMBER} filled in")
+    assert facts(account) == (START, "", None)
+
+
+def test_a_payment_that_nobody_told_of_is_paid_by_the_list(
+    account, mpesas_list, payment, order
+):
+    mpesas_list.pages = [page(row(reference=payment.reference))]
+
+    pulling.pull_now(account)
+
+    assert money_of(order) == [("pull", NUMBER, 250, [("sale", 250)])]
+    assert path_of(payment) == ["created", "pending", "completed"]
+
+
+def test_money_of_nobody_is_unmatched_and_proved(account, mpesas_list):
+    mpesas_list.pages = [
+        page(row(phone="254711222333", sender="JANE", reference="MAMA", amount="75.5"))
+    ]
+
+    pulling.pull_now(account)
+
+    [collection] = Collection.objects.all()
+    assert (
+        collection.source, collection.receipt, collection.amount, collection.payment,
+        collection.shop, collection.phone, collection.confirmed_at,
+    ) == ("pull", NUMBER, Decimal("75.5"), None, None, "254711222333", START)  # fmt: skip
+    [told] = Sighting.objects.all()
+    assert (told.source, told.amount, told.payer, told.reference) == (
+        "pull", Decimal("75.5"), "254711222333", "MAMA",
+    )  # fmt: skip
+
+
+def test_reading_again_changes_nothing(account, mpesas_list, payment, time):
+    queried(payment)
+    told = page(row(reference=payment.reference))
+    mpesas_list.pages = [told]
+    pulling.pull_now(account)
+    before = list(Sighting.objects.values())
     time.turn(300)
 
+    mpesas_list.pages = [told]
     with nothing_changes():
-        assert pulling.pull(account.pk) == pulling.Pulled(rows=2, new=0)
+        assert pulling.pull_now(account) == Pulled(rows=1, new=0)
 
-    assert Sighting.objects.count() == 2
-    starts = [start for _, start, _, offset in listed.asked if offset == 0]
-    assert starts == [
-        first - timedelta(hours=52), first - timedelta(hours=4)
-    ]  # fmt: skip
-    assert listed.asked[-1][2] == time.now + timedelta(hours=3)
+    assert list(Sighting.objects.values()) == before
 
 
-def test_never_more_than_48_hours_back(listed, account, time):
-    pulling.pull(account.pk)
-    time.turn(10 * 24 * 3600)
+def test_all_of_a_page_is_told_before_any_is_matched(account, mpesas_list, duka):
+    """Two equal payments lack two receipts: which is whose is all the same."""
+    for _ in range(2):
+        queried(PaymentFactory(order=OrderFactory(shop=duka), phone="254712345678"))
+    mpesas_list.pages = [
+        page(row(NUMBER, phone="254712345678"), row(OTHER, phone="254712345678"))
+    ]
 
-    pulling.pull(account.pk)
+    pulling.pull_now(account)
 
-    assert listed.asked[-1][1] == time.now - timedelta(hours=48 + 1 + 3)
-
-
-def test_pages_are_read_until_one_is_empty(listed, account):
-    listed.pages = [page(row(R1)), page(row(R2)), page(row(R3))]
-
-    assert pulling.pull(account.pk) == pulling.Pulled(rows=3, new=3)
-
-    assert [offset for *_, offset in listed.asked] == [0, 1, 2, 3]
-    assert {one.number for one in Receipt.objects.all()} == {R1, R2, R3}
+    found = Collection.objects.values_list("receipt", "source")
+    assert sorted(found) == [(NUMBER, "query"), (OTHER, "query")]
 
 
-def test_what_was_read_stays_when_a_later_page_fails(listed, account, time):
-    listed.pages = [page(row(R1)), GatewayError("HTTP 500", certain=False)]
+@pytest.mark.parametrize("kind", ["c2b-reversal", "Pay Bill Reversal", "b2c-payment"])
+def test_what_is_no_payment_makes_nothing(account, mpesas_list, kind):
+    mpesas_list.pages = [page(row(type=kind), row(OTHER, type="c2b-pay-bill-debit"))]
 
-    assert pulling.pull(account.pk) == pulling.Pulled(error="HTTP 500")
+    pulled = pulling.pull_now(account)
 
-    assert [one.receipt for one in Collection.objects.all()] == [R1]
-    assert now(account) == (None, "HTTP 500", None)
-    listed.pages[1] = page(row(R2))
-    assert pulling.pull(account.pk) == pulling.Pulled(rows=2, new=1)
-    assert now(account) == (time.now, "", None)
+    assert pulled == Pulled(2, 1, 1, "1 row of M-Pesa's list could not be read.")
+    assert [one.receipt for one in Collection.objects.all()] == [OTHER]
 
 
-def test_a_row_that_cannot_be_read_spoils_no_other(listed, account):
-    listed.pages = [page(row(R1), bad=[BadPullRow(1, "no amount")])]
+def test_rows_that_cannot_be_read_are_told(account, mpesas_list):
+    mpesas_list.pages = [
+        page(row(), bad=[BadPullRow(1, "no amount"), BadPullRow(2, "no object")])
+    ]
 
-    assert pulling.pull(account.pk) == pulling.Pulled(rows=1, new=1, bad=1)
+    pulled = pulling.pull_now(account)
 
-
-def test_a_receipt_that_breaks_hides_no_other(listed, account, monkeypatch):
-    listed.pages = [page(row(R1), row(R2))]
-    resolve = pulling.matching.resolve
-
-    def broken(receipt_id):
-        if Receipt.objects.get(pk=receipt_id).number == R1:
-            raise RuntimeError("broken")
-        return resolve(receipt_id)
-
-    monkeypatch.setattr(pulling.matching, "resolve", broken)
-
-    assert pulling.pull(account.pk) == pulling.Pulled(rows=2, new=2)
-
-    assert [one.receipt for one in Collection.objects.all()] == [R2]
-    assert Receipt.objects.get(number=R1).look_at is not None
+    words = "2 rows of M-Pesa's list could not be read."
+    assert pulled == Pulled(rows=1, new=1, bad=2, error=words)
+    # They will not read better the next time: the list goes on.
+    assert facts(account) == (START, words, None)
 
 
-def test_one_reader_at_a_time(listed, account, time, settings):
-    lease = time.now + timedelta(seconds=60)
-    MpesaAccount.objects.update(pull_leased_until=lease)
+# Windows.
 
-    assert pulling.pull(account.pk) == pulling.Pulled()
-    assert listed.asked == []
 
-    time.turn(61)
-    assert pulling.pull(account.pk) == pulling.Pulled()
-    assert len(listed.asked) == 1
+def test_the_window_overlaps_what_was_read_and_allows_for_the_zone(
+    account, mpesas_list
+):
+    pulling.pull_now(account)
+
+    [query] = mpesas_list.asked
+    assert (query.start, query.end, query.offset) == (
+        START - 5 * HOUR, START + 3 * HOUR, 0,
+    )  # fmt: skip
+
+
+def test_a_first_reading_takes_two_days_in_steps(account, mpesas_list):
+    MpesaAccount.objects.update(pulled_until=None)
+
+    pulling.pull_now(account)
+
+    windows = [(query.start - START, query.end - START) for query in mpesas_list.asked]
+    assert windows == [
+        (-48 * HOUR, -33 * HOUR),
+        (-40 * HOUR, -21 * HOUR),
+        (-28 * HOUR, -9 * HOUR),
+        (-16 * HOUR, 3 * HOUR),
+    ]
+    assert facts(account) == (START, "", None)
+
+
+@pytest.mark.parametrize("hours", [47, 49, 2000])
+def test_nothing_older_than_48_hours_is_asked_for(account, mpesas_list, time, hours):
+    time.turn((hours - 1) * 3600)
+
+    pulling.pull_now(account)
+
+    oldest = min(query.start for query in mpesas_list.asked)
+    assert oldest == clock.now() - 48 * HOUR
+    assert facts(account)[0] == clock.now()
+
+
+def test_pages_follow_each_other_by_rows(account, mpesas_list):
+    mpesas_list.pages = [
+        page(row(NUMBER, reference="A"), bad=[BadPullRow(1, "x")]),
+        page(row(OTHER, reference="B")),
+    ]
+
+    pulled = pulling.pull_now(account)
+
+    assert [query.offset for query in mpesas_list.asked] == [0, 2, 3]
+    assert (pulled.rows, pulled.new, pulled.bad) == (2, 2, 1)
+
+
+# Faults.
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pull_registered_at": None}, {"environment": "sandbox"}]
+    ("fault", "words"),
+    [
+        (LOST, "M-Pesa did not answer as it should: HTTP 500."),
+        (AWAY, "M-Pesa could not be reached or is busy: no connection."),
+        (REFUSED, "M-Pesa refused: HTTP 400 400.001."),
+    ],
 )
-def test_an_account_that_is_not_registered_is_left_alone(listed, account, changes):
-    MpesaAccount.objects.update(**changes)
+def test_a_page_that_fails_keeps_what_was_read_and_does_not_advance(
+    account, mpesas_list, fault, words
+):
+    mpesas_list.pages = [page(row(reference="A")), fault]
 
-    assert pulling.pull(account.pk) == pulling.Pulled()
-    assert pulling.hand_out() == 0
-    assert listed.asked == []
+    pulled = pulling.pull_now(account)
+
+    assert pulled == Pulled(rows=0, new=0, error=words)
+    assert facts(account) == (START - HOUR, words, None)
+    assert [one.receipt for one in Collection.objects.all()] == [NUMBER]
 
 
-def test_a_task_reads_each_account(listed, account, tasks):
-    """The clock hands out one task for each."""
-    expected = [("payments.tasks.pull_account", (str(account.pk),))]
+def test_the_next_reading_begins_where_the_failed_one_did(
+    account, mpesas_list, time, payment, order
+):
+    queried(payment)
+    mpesas_list.pages = [page(row(OTHER, reference="A")), LOST]
+    pulling.pull_now(account)
+    time.turn(300)
+    mpesas_list.asked.clear()
+    mpesas_list.pages = [
+        page(row(OTHER, reference="A")), page(row(reference=payment.reference)),
+    ]  # fmt: skip
+
+    pulled = pulling.pull_now(account)
+
+    assert mpesas_list.asked[0].start == START - 5 * HOUR
+    assert (pulled.rows, pulled.new, pulled.error) == (2, 1, "")
+    assert facts(account) == (clock.now(), "", None)
+    assert money_of(order) == [("query", NUMBER, 250, [("sale", 250)])]
+
+
+def test_steps_that_were_read_stay_read(account, mpesas_list):
+    MpesaAccount.objects.update(pulled_until=START - 30 * HOUR)
+    mpesas_list.pages = [PullPage("1001"), LOST]
+
+    pulling.pull_now(account)
+
+    assert facts(account)[0] == START - 18 * HOUR
+
+
+def test_an_account_without_keys_is_told(account, mpesas_list):
+    MpesaAccount.objects.update(passkey_sealed=None)
+
+    pulled = pulling.pull_now(account)
+
+    assert pulled.error == accounts.NotConfigured.message
+    assert facts(account)[1:] == (pulled.error, None)
+    assert mpesas_list.asked == []
+
+
+def test_a_bug_of_ours_frees_the_list_and_is_told(
+    account, mpesas_list, monkeypatch, caplog
+):
+    def breaks(*args, **kwargs):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(receipts, "sight", breaks)
+    mpesas_list.pages = [page(row())]
+
+    assert pulling.pull(account.pk) == Pulled(error=pulling.NOT_BOOKED)
+
+    assert facts(account) == (START - HOUR, pulling.NOT_BOOKED, None)
+    assert "a bug" in caplog.text
+
+
+def test_secrets_in_an_answer_are_not_kept(account, mpesas_list):
+    mpesas_list.pages = [GatewayError("no, 254712345678", certain=False)]
+
+    assert "254712345678" not in pulling.pull_now(account).error
+
+
+# One reader.
+
+
+def test_a_second_reader_leaves_it(account, mpesas_list):
+    second = []
+    mpesas_list.pages = [
+        lambda: second.append(pulling.pull_now(account)) or page(row(reference="A"))
+    ]
+
+    first = pulling.pull_now(account)
+
+    assert (first, second) == (Pulled(rows=1, new=1), [Pulled(is_busy=True)])
+    assert len(mpesas_list.asked) == 2  # the page, and the empty one behind it
+
+
+def test_a_reader_that_died_is_replaced_when_its_lease_ends(
+    account, mpesas_list, time, settings
+):
+    MpesaAccount.objects.update(
+        pull_leased_until=clock.now() + clock.seconds(settings.PULL_LEASE_S)
+    )
+    assert pulling.pull_now(account).is_busy
+    time.turn(settings.PULL_LEASE_S)
+
+    assert not pulling.pull_now(account).is_busy
+    assert facts(account) == (clock.now(), "", None)
+
+
+def test_a_reader_that_was_too_slow_stops_and_takes_nothing_away(
+    account, mpesas_list, time, settings
+):
+    def slow():
+        time.turn(settings.PULL_LEASE_S + 1)
+        MpesaAccount.objects.update(pull_leased_until=clock.now() + HOUR)
+        return page(row(reference="A"))
+
+    mpesas_list.pages = [slow]
+
+    assert pulling.pull_now(account) == Pulled(is_busy=True)
+
+    assert facts(account) == (START - HOUR, "", clock.now() + HOUR)
+    assert Receipt.objects.count() == 0
+
+
+def test_each_page_keeps_the_lease(account, mpesas_list, time, settings):
+    def slow(number):
+        def answer():
+            time.turn(settings.PULL_LEASE_S - 1)
+            assert pulling.pull_now(account).is_busy
+            return page(row(number, reference="A"))
+
+        return answer
+
+    mpesas_list.pages = [slow(NUMBER), slow(OTHER)]
+
+    assert pulling.pull_now(account).new == 2
+
+
+# The schedule.
+
+
+def test_registered_accounts_are_handed_out(account, mpesas_list, tasks):
+    MpesaAccountFactory(shortcode="600300")
+    MpesaAccountFactory(
+        shortcode="600400", environment="production", pull_registered_at=START
+    )
+
     assert pulling.hand_out() == 1
 
-    assert [(path, arguments) for path, arguments, _ in tasks()] == expected
+    assert [(path, args) for path, args, _ in tasks()] == [
+        ("payments.tasks.pull_account", (str(account.pk),))
+    ]
 
 
-def test_the_task_reads(listed, account):
-    listed.pages = [page(row())]
-    tasks.pull_account(str(account.pk))
-    assert [one.receipt for one in Collection.objects.all()] == [R1]
+def test_the_tasks_read_the_list(account, mpesas_list, settings):
+    assert settings.PERIODIC_TASKS["payments.tasks.pull"] == 300
+    mpesas_list.pages = [page(row(reference="A"))]
+
+    workers.pull()
+    workers.pull_account(str(account.pk))
+
+    assert Receipt.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("hours", "known"),
-    [((-3.1, -0.1), False), ((-0.1, 2.9), True), ((-50, -47), False)],
-)
-def test_a_time_counts_only_if_it_can_be_but_one(listed, account, time, hours, known):
-    times = tuple(time.now + timedelta(hours=one) for one in hours)
-    listed.pages = [page(row(times=times))]
+def test_a_worker_hands_on_what_takes_too_long(account, mpesas_list, tasks, settings):
+    MpesaAccount.objects.update(pulled_until=None)
+    settings.TASK_TIMEOUT_S = 0
 
     pulling.pull(account.pk)
 
-    assert Receipt.objects.get().paid_at == (times[0] if known else None)
+    assert mpesas_list.asked == []
+    assert [path for path, _, _ in tasks()] == ["payments.tasks.pull_account"]
+    assert facts(account)[2] is None
 
 
-def test_registering_again_is_fine(listed, account, time):
+@pytest.mark.parametrize("facts_", [{"pull_registered_at": None}, {"environment": "x"}])
+def test_what_is_not_registered_is_not_read(account, mpesas_list, facts_):
+    MpesaAccount.objects.update(**facts_)
+
+    assert pulling.pull(account.pk) == Pulled()
+    with pytest.raises(NotPullable):
+        pulling.pull_now(account)
+
+    assert mpesas_list.asked == []
+
+
+def test_all_accounts_are_read_for_a_person(account, mpesas_list):
+    MpesaAccountFactory(pull_registered_at=START, pulled_until=START)
+    mpesas_list.pages = [page(row(reference="A")), PullPage("1001"), LOST]
+
+    pulled = pulling.pull_all_now()
+
+    assert (pulled.rows, pulled.new) == (1, 1)
+    assert pulled.error == "M-Pesa did not answer as it should: HTTP 500."
+
+
+# Times, in one zone or the other.
+
+
+def sighted_at():
+    return Receipt.objects.get(number=NUMBER).paid_at
+
+
+def test_a_time_ahead_of_us_was_east_africa_time(account, mpesas_list):
+    mpesas_list.pages = [page(row(at=START + 3 * HOUR - timedelta(minutes=1)))]
+
+    pulling.pull_now(account)
+
+    assert sighted_at() == START - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("zone", [0, 1])
+def test_a_receipt_whose_time_is_known_tells_the_zone_of_all(
+    account, mpesas_list, zone
+):
+    known, wanted = START - 10 * HOUR, START - 11 * HOUR
+    with transaction.atomic():
+        receipts.sight(account, Told(OTHER, Decimal(70), paid_at=known), Source.C2B)
+    ahead = timedelta(0) if zone else 3 * HOUR
+    mpesas_list.pages = [
+        page(row(at=wanted + ahead), row(OTHER, "70", at=known + ahead))
+    ]
+
+    pulling.pull_now(account)
+
+    assert sighted_at() == wanted
+
+
+def test_a_callback_tells_the_zone_too(account, mpesas_list, payment):
+    with transaction.atomic():
+        order, held = settlement.locked(payment.pk)
+        proof = settlement.Proof(Source.CALLBACK, OTHER, payment.phone, START)
+        settlement.record_success(order, held, proof)
+    mpesas_list.pages = [page(row(at=START - HOUR), row(OTHER, at=START))]
+
+    pulling.pull_now(account)
+
+    assert sighted_at() == START - HOUR
+
+
+def test_a_young_row_of_an_unknown_zone_has_the_time_when_it_was_seen(
+    account, mpesas_list
+):
+    mpesas_list.pages = [page(row(at=START - HOUR))]
+
+    pulling.pull_now(account)
+
+    receipt = Receipt.objects.get()
+    assert (receipt.paid_at, receipt.seen_at) == (None, START)
+
+
+def test_an_old_row_of_an_unknown_zone_is_taken_at_its_word(account, mpesas_list):
+    mpesas_list.pages = [page(row(at=START - 9 * HOUR))]
+
+    pulling.pull_now(account)
+
+    assert sighted_at() == START - 9 * HOUR
+
+
+def test_a_till_that_was_away_for_a_day_finds_its_receipt(
+    account, mpesas_list, payment, order, time
+):
+    """No reference, and no other receipt tells the zone."""
+    queried(payment)
+    time.turn(24 * 3600)
+    mpesas_list.pages = [
+        page(row(at=START + timedelta(seconds=30), phone=payment.phone))
+    ]
+
+    pulling.pull_now(account)
+
+    assert money_of(order) == [("query", NUMBER, 250, [("sale", 250)])]
+
+
+# Registering.
+
+
+def test_an_account_is_registered(account, mpesas_list):
     MpesaAccount.objects.update(pull_registered_at=None)
 
-    pulling.register(account, "0712 345 678")
+    assert pulling.register(account, "0712 345 678") is True
 
-    assert listed.registered == [("600300", FULL)]
     account.refresh_from_db()
-    assert account.pull_registered_at == time.now
+    assert account.pull_registered_at == START
+    [request] = mpesas_list.registrations
+    assert request.nominated_number == "254712345678"
+    assert request.callback_url.endswith("/hooks/pull")
 
 
-def test_a_number_that_is_none_is_not_sent(listed, account):
-    with pytest.raises(pulling.NotRegistered, match="KYC"):
-        pulling.register(account, "12345")
-    assert listed.registered == []
-
-
-def test_a_refusal_is_told(listed, account, monkeypatch):
-    def refuse(*_, **__):
-        raise GatewayError("the shortcode is wrong", certain=True)
-
-    monkeypatch.setattr(listed, "register_pull", refuse)
+def test_registered_before_is_fine(account, mpesas_list):
     MpesaAccount.objects.update(pull_registered_at=None)
+    mpesas_list.registered = Registered(already=True)
 
-    with pytest.raises(pulling.NotRegistered, match="the shortcode is wrong"):
-        pulling.register(account, FULL)
+    assert pulling.register(account, "254712345678") is False
 
+    account.refresh_from_db()
+    assert account.pull_registered_at == START
+
+
+@pytest.mark.parametrize("fault", [LOST, AWAY, REFUSED])
+def test_what_m_pesa_does_not_take_is_not_registered(account, mpesas_list, fault):
+    MpesaAccount.objects.update(pull_registered_at=None)
+    mpesas_list.registered = fault
+
+    with pytest.raises(NotRegistered) as caught:
+        pulling.register(account, "0712345678")
+
+    assert caught.value.message.startswith("M-Pesa ")
     account.refresh_from_db()
     assert account.pull_registered_at is None
 
 
-def test_the_stamp_of_a_row_is_any_time(listed, account):
-    """What the parser could not read is no time at all."""
-    listed.pages = [page(row(times=()))]
-    pulling.pull(account.pk)
-    assert Receipt.objects.get().paid_at is None
-    assert datetime(2026, 1, 1, tzinfo=UTC) < Receipt.objects.get().seen_at
+@pytest.mark.parametrize("number", ["", "12", "0800 000", "2547 ***** 126"])
+def test_a_number_that_is_none_is_not_sent(account, mpesas_list, number):
+    with pytest.raises(InvalidPhone):
+        pulling.register(account, number)
+
+    assert mpesas_list.registrations == []
+
+
+@pytest.mark.parametrize("changes", [{"is_active": False}, {"environment": "x"}])
+def test_an_account_that_is_not_in_use_is_not_registered(account, mpesas_list, changes):
+    MpesaAccount.objects.update(**changes)
+    account.refresh_from_db()
+
+    with pytest.raises(accounts.NotConfigured):
+        pulling.register(account, "0712345678")
+
+    assert mpesas_list.registrations == []
