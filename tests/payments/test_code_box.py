@@ -243,6 +243,16 @@ def test_platforms_money_of_nobody_is_not_told_and_not_used(duka, seller, order)
         use(seller, order)
 
 
+def test_claim_on_the_platform_that_names_no_shop_is_not_told(duka, seller, order):
+    shared = PaymentFactory(order=OrderFactory(shop=duka)).account
+    receipt = sight(shared, source=Source.C2B, reference="MAMA MBOGA")
+    assert receipt.state == "claimed"
+
+    answer = check(seller, order)
+
+    assert (answer.found, answer.amount, answer.piece) == (Found.WAITING, None, "")
+
+
 def test_code_that_waits_for_another_sale_is_told(duka, seller, account, order):
     check(seller, order)
     other = OrderFactory(shop=duka)
