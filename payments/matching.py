@@ -256,7 +256,8 @@ def _decide_nobodys(receipt: Receipt, named: Payment | None) -> Decision:
         claim is not None
         and named is None
         and may_spend(receipt, claim.shop)
-        and shop_id in (None, claim.shop_id)
+        # Money on a shared account reaches a shop by its reference or by the operator.
+        and shop_id == claim.shop_id
     ):
         return Decision(Step.CODE, claim_id=claim.pk, shop_id=claim.shop_id)
     if receipt.is_proven:

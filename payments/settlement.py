@@ -119,11 +119,15 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
     """
     if proof.receipt is None:
         return _record_answer(order, payment, proof)
-    known = Collection.objects.filter(
-        environment=payment.environment,
-        account_id=payment.account_id,
-        receipt=proof.receipt,
-    ).first()
+    known = (
+        Collection.objects.select_for_update(no_key=True)
+        .filter(
+            environment=payment.environment,
+            account_id=payment.account_id,
+            receipt=proof.receipt,
+        )
+        .first()
+    )
     if known is not None and known.payment_id == payment.pk:
         return _confirm(payment, known, proof)
     if known is not None and not _yields(known, payment, proof):
@@ -266,8 +270,9 @@ def _told_before(payment: Payment) -> Receipt | None:
     """
     unbound = receipts.unbound_for(payment)
     named = [one for one in unbound if receipts.names_reference(one)]
-    if unbound:
-        return min(named or unbound, key=lambda one: _distance(one, payment))
+    for nearest in sorted(named or unbound, key=lambda one: _distance(one, payment)):
+        if _is_still_nobodys(nearest.collection_id):
+            return nearest
     held = receipts.uncounted_for(payment)
     named = [one for one in held if receipts.names_reference(one)]
     if len(named or held) != 1:
@@ -276,6 +281,16 @@ def _told_before(payment: Payment) -> Receipt | None:
     if not named and [one.pk for one in receipts.candidates(only)] != [payment.pk]:
         return None
     return only
+
+
+def _is_still_nobodys(collection_id: int | None) -> bool:
+    """Lock money that was nobody's when we looked; False if somebody took it."""
+    if collection_id is None:
+        return False
+    rows = Collection.objects.select_for_update(no_key=True)
+    return bool(
+        rows.filter(pk=collection_id, payment__isnull=True, allocated=0).first()
+    )
 
 
 def _distance(receipt: Receipt, payment: Payment) -> float:
@@ -448,7 +463,14 @@ def _take_guessed_receipt(
     collections change receipts, and the one that is nobody's is returned. Else its
     receipt is to follow; None then.
     """
-    spare = next((one.collection for one in receipts.unbound_for(other)), None)
+    spare = next(
+        (
+            one.collection
+            for one in receipts.unbound_for(other)
+            if _is_still_nobodys(one.collection_id)
+        ),
+        None,
+    )
     if spare is None:
         receipts.uncount(known)
         Collection.objects.filter(pk=known.pk).update(receipt=None)

@@ -47,6 +47,10 @@ def no_unique_receipt() -> Iterator[None]:
             rows = Collection.objects.filter(**conditions)
             return rows.none() if conditions.get("receipt") else rows
 
+        @classmethod
+        def select_for_update(cls, **_: object) -> type[Unseen]:
+            return cls
+
         create = staticmethod(Collection.objects.create)
 
     class Blind:

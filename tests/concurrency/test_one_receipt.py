@@ -214,3 +214,31 @@ def test_without_lock_and_constraints_it_is_freed_twice(surplus, off):
 
     assert kinds(results) == ["ok", "ok"]
     assert money() == [(NUMBER, KES, Decimal(0))]
+
+
+def test_money_that_the_drawer_takes_meanwhile_is_not_bound(
+    payment, account, duka, bob, rendezvous
+):
+    """A question proves a payment while somebody spends what looked like its money."""
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
+    matching.resolve(sight(account))
+    collection = Collection.objects.get()
+    other = OrderFactory(shop=duka, total=250)
+    meet = rendezvous(patience_s=1.0)
+    meet.after(receipts, "unbound_for")
+
+    def spend():
+        with transaction.atomic():
+            target = Order.objects.select_for_update(no_key=True).get(pk=other.pk)
+            meet.meet()
+            return direct.pay(target, collection, KES, actor=bob.user, reason="?")
+
+    results = together(lambda: prove(payment), spend)
+
+    # Whoever was second found the money gone, and nothing broke.
+    assert AssertionError not in map(type, results)
+    assert sorted(money(), key=str) in (
+        [(NUMBER, KES, KES)], [(NUMBER, KES, KES), (None, KES, KES)]
+    ), results  # fmt: skip
