@@ -128,6 +128,17 @@ FIXED = (
     gettext_noop("M-Pesa does not know this code. Look at the SMS again."),
     gettext_noop("This payment went to somebody else."),
     gettext_noop("M-Pesa sent this payment back to the customer."),
+    gettext_noop("A correction of this money waits for a second person already."),
+    gettext_noop("Its M-Pesa keys are missing or cannot be read."),
+    gettext_noop("M-Pesa's books do not contradict this money: nothing is to correct."),
+    gettext_noop(
+        "Payments of this statement went to another account. Nothing was imported."
+    ),
+    gettext_noop("Somebody decided this correction already."),
+    gettext_noop("This account is of another environment. Nothing was imported."),
+    gettext_noop("This file cannot be read. Upload a CSV or XLSX file."),
+    gettext_noop("This statement is of another account. Nothing was imported."),
+    gettext_noop("You asked for this correction: somebody else must book it."),
 )
 
 # What a sentence with figures in it comes to.

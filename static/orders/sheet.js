@@ -110,6 +110,11 @@ export class Sheet extends EventTarget {
   }
 
   focus(isNew) {
+    const now = this.panel.querySelector('[data-focus="now"]');
+    if (now) {
+      now.focus(); // an answer came: the next key is for what it offers
+      return;
+    }
     if (!isNew && this.panel.contains(document.activeElement)) return;
     const first = this.panel.querySelector("[data-focus]:not([disabled])");
     (first ?? this.panel.querySelector("h1"))?.focus({ preventScroll: !isNew });

@@ -377,9 +377,12 @@ document.addEventListener("keydown", (event) => {
 
 scanner.listen({
   onScan: scan,
-  // In the search Enter looks up by itself; a whole phone number was typed.
+  // In the search and the code box Enter looks up by itself; a whole phone number was
+  // typed.
   isTyped: (field) =>
-    field?.id === "search" || (field?.id === "phone" && ["good", "wait"].includes(judge(field.value)[0])),
+    field?.id === "search" ||
+    field?.id === "code" ||
+    (field?.id === "phone" && ["good", "wait"].includes(judge(field.value)[0])),
 });
 
 // --- what arrives ----------------------------------------------------------------

@@ -127,8 +127,8 @@ def test_every_refusal_of_the_domain_can_be_said_in_swahili():
         "smartduka",
         *LAYERS,
     }
-    raised = [kinds[name](text) for name, text, _ in calls(*kinds)]
-    raised += [kind() for kind in kinds.values() if kind.code not in BY_CODE]
+    raised = [_made(kinds[name], text) for name, text, _ in calls(*kinds)]
+    raised += [_made(kind) for kind in kinds.values() if kind.code not in BY_CODE]
 
     assert len(raised) > 20
     with translation.override("sw"):
@@ -190,6 +190,16 @@ def test_page_is_shown_in_the_chosen_language(bob):
     assert '<html lang="sw">' in page
     assert "Tafuta au skani" in page
     assert "Search or scan" not in page
+
+
+def _made(kind, *texts):
+    """A refusal as it is raised; of a kind that needs more facts, its own sentence."""
+    try:
+        return kind(*texts)
+    except TypeError:
+        error = kind.__new__(kind)
+        DomainError.__init__(error)
+        return error
 
 
 def _all_kinds(kind):
