@@ -29,14 +29,20 @@ event AS (
 collection AS (
   INSERT INTO payments_collection
     (account_id, environment, shop_id, payment_id, receipt, amount, allocated, phone,
-     source, paid_at, sighted_at, confirmed_at)
+     binding, source, paid_at, sighted_at, confirmed_at, disputed)
   SELECT account_id, environment, shop_id, payment_id, receipt, amount, amount, phone,
-         'callback', now(), now(), NULL
+         'token', 'callback', now(), now(), NULL, ''
   FROM paid RETURNING id),
+told AS (
+  UPDATE payments_receipt r
+  SET state = 'counted', collection_id = collection.id, look_at = now()
+  FROM paid, collection
+  WHERE r.account_id = paid.account_id AND r.number = paid.receipt
+    AND r.collection_id IS NULL),
 portion AS (
   INSERT INTO payments_allocation
-    (collection_id, kind, order_id, amount, actor_id, reason, created_at)
-  SELECT collection.id, 'sale', order_id, amount, created_by_id, '', now()
+    (collection_id, kind, order_id, amount, actor_id, reason, customer, created_at)
+  SELECT collection.id, 'sale', order_id, amount, created_by_id, '', '', now()
   FROM paid, collection),
 closed AS (
   UPDATE orders_order o SET status = 'paid', paid = o.paid + paid.amount,

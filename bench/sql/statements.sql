@@ -24,13 +24,16 @@ VALUES (:payment_id, 'pending', 'completed', 'callback', NULL, 'KES 100 arrived'
         :notice_id, now());
 INSERT INTO payments_collection
   (account_id, environment, shop_id, payment_id, receipt, amount, allocated, phone,
-   source, paid_at, sighted_at, confirmed_at)
+   binding, source, paid_at, sighted_at, confirmed_at, disputed)
 VALUES (:account_id, :environment, :shop_id, :payment_id, :receipt, :amount, :amount,
-        :phone, 'callback', now(), now(), NULL)
+        :phone, 'token', 'callback', now(), now(), NULL, '')
 RETURNING id AS collection_id \gset
+UPDATE payments_receipt
+SET state = 'counted', collection_id = :collection_id, look_at = now()
+WHERE account_id = :account_id AND number = :receipt AND collection_id IS NULL;
 INSERT INTO payments_allocation
-  (collection_id, kind, order_id, amount, actor_id, reason, created_at)
-VALUES (:collection_id, 'sale', :order_id, :amount, :created_by_id, '', now());
+  (collection_id, kind, order_id, amount, actor_id, reason, customer, created_at)
+VALUES (:collection_id, 'sale', :order_id, :amount, :created_by_id, '', '', now());
 UPDATE orders_order SET status = 'paid', paid = paid + :amount, paid_at = now()
 WHERE id = :order_id AND status = 'open';
 INSERT INTO orders_orderevent (order_id, old, new, actor_id, reason, created_at)
