@@ -386,7 +386,14 @@ def _pay_claimed_sale(order: Order, receipt: Receipt, claim: CodeClaim) -> None:
 
 
 def _close_claims(receipt: Receipt) -> None:
-    """Tell those who typed this code what became of it."""
+    """Tell those who typed this code what became of it.
+
+    Money of a shared account that is no shop's yet decides nothing: they wait until
+    the operator says whose it is.
+    """
+    collection = receipt.collection
+    if collection is not None and collection.shop_id is None:
+        return
     waiting = CodeClaim.objects.filter(
         account_id=receipt.account_id,
         number=receipt.number,

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from orders.models import Order
-from payments import ledger, matching, receipts
+from payments import accounts, drawer, ledger, matching, receipts
 from payments.enums import Source
 from payments.models import CodeClaim, Collection, MpesaSettings, Payment, Refund
 from payments.receipts import Told
@@ -239,6 +239,21 @@ def test_the_box_is_said_in_swahili(bob, account, order):
     assert "Bado haijapatikana" in found
     assert "inasubiri M-Pesa" in found
     assert "Not found" not in found
+
+
+def test_a_code_on_the_shared_account_waits_for_the_operator(
+    bob, duka, order, operator
+):
+    platform = accounts.account_of(duka)
+    post(bob, f"{order.pk}/code", text=CODE)
+
+    receipt = arrive(platform, number=CODE)
+
+    sheet = text_of(bob.get(f"/till/pay/{order.pk}"))
+    assert f"{CODE} waits for M-Pesa" in sheet
+    assert sale_of(order)[0] == "open"
+    drawer.hand_to_shop(operator.user, receipt.collection, duka)
+    assert sale_of(order)[0] == "paid"
 
 
 # Money to sort.
