@@ -20,17 +20,24 @@ from orders.admin import OrderAdmin
 from orders.models import Order
 from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
+from payments.admin.corrections import CorrectionAdmin
 from payments.admin.messages import NoticeAdmin
 from payments.admin.money import AllocationAdmin, CollectionAdmin
+from payments.admin.receipts import ReceiptAdmin
 from payments.admin.refunds import RefundAdmin
+from payments.admin.statements import MovementAdmin, StatementImportAdmin
 from payments.models import (
     Allocation,
     Collection,
+    Correction,
+    Movement,
     MpesaAccount,
     MpesaSettings,
     Notice,
     Payment,
+    Receipt,
     Refund,
+    StatementImport,
 )
 from shops.admin import (
     MembershipAdmin,
@@ -51,6 +58,10 @@ BOOKS: tuple[tuple[type[Model], type[ModelAdmin]], ...] = (
     (Collection, CollectionAdmin),
     (Allocation, AllocationAdmin),
     (Refund, RefundAdmin),
+    (Receipt, ReceiptAdmin),
+    (StatementImport, StatementImportAdmin),
+    (Movement, MovementAdmin),
+    (Correction, CorrectionAdmin),
     (MpesaSettings, MpesaSettingsAdmin),
     (MpesaAccount, MpesaAccountAdmin),
     (Order, OrderAdmin),

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from payments.admin import cells as words
-from payments.admin import placing
+from payments.admin import corrections, placing
 from payments.admin.refunds import offer
 from payments.enums import AllocationKind
 from payments.models import Allocation, Collection
@@ -111,6 +111,7 @@ class CollectionAdmin(BookAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         context["send_back"] = offer(request, context["original"])
+        context["correct"] = corrections.offer(request, context["original"])
         context["place"] = placing.offer(request, context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -9,10 +9,24 @@ from django.db import transaction
 
 from payments import accounts, inbox, settlement
 from payments.enums import Source
-from payments.models import Allocation, Collection, Notice, Refund
+from payments.models import (
+    Allocation,
+    Collection,
+    Correction,
+    Movement,
+    Notice,
+    Receipt,
+    Refund,
+    StatementImport,
+)
 from shops.models import Membership, StockMovement
 from smartduka.lib import clock
-from tests.factories import OrderFactory, PaymentFactory, ProductFactory
+from tests.factories import (
+    OrderFactory,
+    PaymentFactory,
+    ProductFactory,
+    UserFactory,
+)
 from tests.support import callbacks
 
 
@@ -23,6 +37,10 @@ MODELS = (
     "payments/collection",
     "payments/allocation",
     "payments/refund",
+    "payments/receipt",
+    "payments/statementimport",
+    "payments/movement",
+    "payments/correction",
     "payments/mpesasettings",
     "payments/mpesaaccount",
     "orders/order",
@@ -76,6 +94,36 @@ def refund_of(collection):
     )  # fmt: skip
 
 
+def receipt_of(collection):
+    """Make the row of its receipt, as M-Pesa's list told it."""
+    return Receipt.objects.create(
+        account=collection.account, number=collection.receipt,
+        amount=collection.amount, payer=collection.phone, seen_at=clock.now(),
+        state="counted", collection=collection,
+    )  # fmt: skip
+
+
+def correction_of(collection, owner):
+    """Make the row of a correction that was refused."""
+    return Correction.objects.create(
+        collection=collection, amount=-1, reason="Not there", state="refused",
+        asked_by=owner, asked_at=clock.now(),
+    )  # fmt: skip
+
+
+def statement_of(account, owner):
+    """Make the row of an import, and a charge that it had."""
+    row = StatementImport.objects.create(
+        account=account, file_hash=f"hash-{account.pk}", file_name="day.csv",
+        imported_by=owner, imported_at=clock.now(), finished_at=clock.now(),
+    )  # fmt: skip
+    moved = Movement.objects.create(
+        account=account, kind="charge", number="UAE5CHARGE", amount=-5,
+        at=clock.now(), statement=row,
+    )  # fmt: skip
+    return row, moved
+
+
 def rows_of(shop, owner, *, phone, receipt, product=None, account=None):
     """Make one row of every model for a shop."""
     product = product or ProductFactory(shop=shop, name=f"Sugar of {shop.name}")
@@ -84,6 +132,8 @@ def rows_of(shop, owner, *, phone, receipt, product=None, account=None):
     notice = store_notice(payment, callbacks.success(payment, receipt=receipt))
     settle(payment, receipt)
     collection = Collection.objects.get(payment=payment)
+    # The platform's statements are the operator's alone.
+    imported, moved = statement_of(account, owner) if account else (None, None)
     return Rows(
         shop,
         {
@@ -92,6 +142,10 @@ def rows_of(shop, owner, *, phone, receipt, product=None, account=None):
             "payments/collection": collection,
             "payments/allocation": Allocation.objects.get(collection=collection),
             "payments/refund": refund_of(collection),
+            "payments/receipt": receipt_of(collection),
+            "payments/statementimport": imported,
+            "payments/movement": moved,
+            "payments/correction": correction_of(collection, owner),
             "payments/mpesasettings": shop.mpesa_settings,
             "payments/mpesaaccount": account,
             "orders/order": order,
@@ -142,6 +196,8 @@ def nobodys(db):
         sighted_at=clock.now(),
     )
     raw = inbox.Raw(b"rubbish of nobody", False, "203.0.113.7", False)
+    imported, moved = statement_of(account, UserFactory())
+    receipt = receipt_of(collection)
     notices = []
     for store in (inbox.store_untokened, inbox.count_rejected):
         store(raw)
@@ -151,6 +207,9 @@ def nobodys(db):
     return {
         "payments/mpesaaccount": [account],
         "payments/collection": [collection],
+        "payments/receipt": [receipt],
+        "payments/statementimport": [imported],
+        "payments/movement": [moved],
         "payments/notice": notices,
     }
 

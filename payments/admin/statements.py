@@ -1,0 +1,401 @@
+"""Statements and M-Pesa's list in the books: imported, read, and what moved beside.
+
+Nothing is edited: a file is uploaded, the list is read, each by one call of the domain.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from payments import disputes, pulling, statement_import
+from payments.admin import cells as words
+from payments.admin.corrections import offer
+from payments.enums import MovementKind
+from payments.models import Movement, MpesaAccount, StatementImport
+from payments.spreadsheets import FILE_LIMIT
+from shops import book_cells as cells
+from shops.book_filters import QuestionFilter, day_filter, shop_filter
+from shops.books import BookAdmin, facts, reach_of
+from shops.words import sentence
+from smartduka.lib.errors import DomainError
+
+
+BAD_ROWS_SHOWN = 200
+
+
+def accounts_of(request: HttpRequest) -> QuerySet[MpesaAccount]:
+    """The accounts whose statements a person may import, and whose list read.
+
+    Owners and managers those of their shop; the operator all, for the platform's
+    concern several shops.
+    """
+    reach = reach_of(request)
+    rows = MpesaAccount.objects.filter(environment=settings.MPESA_ENV).order_by(
+        "created_at"
+    )
+    if reach.is_operator:
+        return rows
+    managed = [shop_id for shop_id in reach.roles if reach.may_manage(shop_id)]
+    return rows.filter(shop__in=managed)
+
+
+class StatementForm(forms.Form):
+    """Which account, and the file as the portal gave it."""
+
+    account = forms.ModelChoiceField(
+        MpesaAccount.objects.none(), label="Account", empty_label=None
+    )
+    file = forms.FileField(label="CSV or XLSX", max_length=255)
+
+    def __init__(
+        self, accounts: QuerySet[MpesaAccount], *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["account"].queryset = accounts  # type: ignore[attr-defined]  # of a ModelChoiceField
+
+    def clean_file(self) -> Any:
+        """Refuse what is too large before it is read."""
+        file = self.cleaned_data["file"]
+        if file.size > FILE_LIMIT:
+            raise forms.ValidationError("This file is larger than 10 MB.")
+        return file
+
+
+class NumberForm(forms.Form):
+    """The number that M-Pesa knows for the account."""
+
+    number = forms.CharField(label="Safaricom number", max_length=20)
+
+
+class ImportFilter(QuestionFilter):
+    """Imports that a person should look at."""
+
+    def questions(self) -> dict[str, tuple[str, Q]]:
+        return {
+            "disputed": ("Has disputed money", Q(disputed__gt=0)),
+            "bad": ("Rows not read", ~Q(bad_rows=[])),
+            "open": ("Broke off: upload it again", Q(finished_at__isnull=True)),
+        }
+
+
+class StatementImportAdmin(BookAdmin):
+    """A statement as it was imported. The platform's are the operator's alone."""
+
+    shop_path = "account__shop"
+    list_display = (
+        "file_name", "into", "stands", "time", "payments", "new_receipts", "filled",
+        "not_read", "doubt", "by", "at", "shop_name",
+    )  # fmt: skip
+    list_filter = (
+        shop_filter("account__shop"),
+        ImportFilter,
+        day_filter("imported_at"),
+    )
+    list_select_related = ("account__shop", "imported_by")
+    ordering = ("-id",)
+    search_fields = ("file_name",)
+    search_help_text = "The file's name"
+    readonly_fields = (
+        "file_name", "into", "stands", "time", "payments", "new_receipts", "filled",
+        "moved", "not_read", "doubt", "by", "at", "shop_name",
+    )  # fmt: skip
+    fieldsets = (
+        facts("File", "file_name", "into", "stands", "time", "by", "at", "shop_name"),
+        facts("What it had", "payments", "new_receipts", "filled", "moved"),
+        facts("What needs a look", "not_read", "doubt"),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        guard = self.admin_site.admin_view
+        name = "payments_statementimport"
+        return [
+            path("upload/", guard(self.upload_view), name=f"{name}_upload"),
+            path("list/", guard(self.list_view), name=f"{name}_list"),
+            path(
+                "list/<uuid:account_id>/register/",
+                guard(require_POST(self.register_view)),
+                name=f"{name}_register",
+            ),
+            path(
+                "list/<uuid:account_id>/read/",
+                guard(require_POST(self.read_view)),
+                name=f"{name}_read",
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Offer the upload to who may do it."""
+        more = {"may_import": accounts_of(request).exists()}
+        return super().changelist_view(request, more | (extra_context or {}))
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Import a file: the form, and its answer is the import's page."""
+        accounts = self._accounts(request)
+        form = (
+            StatementForm(accounts, request.POST, request.FILES)
+            if request.method == "POST"
+            else StatementForm(accounts)
+        )
+        if request.method == "POST" and form.is_valid():
+            said = form.cleaned_data
+            try:
+                row = statement_import.imported(
+                    account=said["account"],
+                    data=said["file"].read(),
+                    file_name=said["file"].name,
+                    actor=request.user,
+                )
+            except DomainError as error:
+                form.add_error(None, sentence(error))
+            else:
+                self._tell(request, row)
+                page = reverse("admin:payments_statementimport_change", args=[row.pk])
+                return HttpResponseRedirect(page)
+        return self._page(request, "upload.html", title="Import a statement", form=form)
+
+    def list_view(self, request: HttpRequest) -> HttpResponse:
+        """Show how far M-Pesa's list was read, for each account."""
+        rows = [_list_row(account) for account in self._accounts(request)]
+        return self._page(
+            request, "list.html", title="M-Pesa's list of payments", rows=rows
+        )
+
+    def register_view(self, request: HttpRequest, account_id: object) -> HttpResponse:
+        """Register an account for its list."""
+        account = self._account(request, account_id)
+        form = NumberForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Give the account's Safaricom number.")
+            return self._to_list()
+        try:
+            is_new = pulling.register(account, form.cleaned_data["number"])
+        except DomainError as error:
+            messages.error(request, sentence(error))
+            return self._to_list()
+        told = "registered" if is_new else "was registered before"
+        messages.success(request, f"{account}: {told}. Its list is read from now on.")
+        self.log_change(request, account, "Registered for M-Pesa's list")
+        return self._to_list()
+
+    def read_view(self, request: HttpRequest, account_id: object) -> HttpResponse:
+        """Read an account's list now."""
+        account = self._account(request, account_id)
+        try:
+            pulled = pulling.pull_now(account)
+        except DomainError as error:
+            messages.error(request, sentence(error))
+            return self._to_list()
+        if pulled.is_busy:
+            messages.warning(request, "The list is being read already: wait a little.")
+        elif pulled.error:
+            messages.error(request, words.plain(pulled.error))
+        else:
+            told = f"{pulled.rows:,} payments in the list, {pulled.new:,} of them new."
+            messages.success(request, told)
+        self.log_change(request, account, f"Read M-Pesa's list: {pulled.new} new")
+        return self._to_list()
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context["original"]
+        context |= {
+            "bad_rows": row.bad_rows[:BAD_ROWS_SHOWN],
+            "bad_more": max(0, len(row.bad_rows) - BAD_ROWS_SHOWN),
+            "disputed": [
+                (
+                    cells.page("payments_collection", one.pk, one),
+                    one.disputed,
+                    offer(request, one),
+                )
+                for one in disputes.disputed_in(row)
+            ],
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="Account")
+    def into(self, row: StatementImport) -> str:
+        """Whose statement it is."""
+        return str(row.account)
+
+    @admin.display(description="State")
+    def stands(self, row: StatementImport) -> SafeString:
+        """Whether it was imported to its end."""
+        if row.finished_at is None:
+            return cells.pill("broke off: upload it again", cells.WAIT)
+        return cells.pill("imported", cells.GOOD)
+
+    @admin.display(description="Complete for")
+    def time(self, row: StatementImport) -> SafeString:
+        """The time for which it is complete."""
+        return _span(row.covers_from, row.covers_to)
+
+    @admin.display(description="Other movements")
+    def moved(self, row: StatementImport) -> SafeString:
+        """Link what moved beside payments."""
+        if not row.movements:
+            return cells.NOTHING
+        address = reverse("admin:payments_movement_changelist")
+        return format_html(
+            '<a href="{}?statement__id__exact={}">{}</a>',
+            address,
+            row.pk,
+            row.movements,
+        )
+
+    @admin.display(description="Rows not read")
+    def not_read(self, row: StatementImport) -> SafeString:
+        """How many rows could not be read."""
+        count = len(row.bad_rows)
+        return cells.pill(count, cells.BAD) if count else cells.NOTHING
+
+    @admin.display(description="Disputed", ordering="disputed")
+    def doubt(self, row: StatementImport) -> SafeString:
+        """How much of our money it contradicted when it was imported."""
+        return cells.pill(row.disputed, cells.BAD) if row.disputed else cells.NOTHING
+
+    @admin.display(description="By")
+    def by(self, row: StatementImport) -> str:
+        """Who imported it."""
+        return cells.person(row.imported_by)
+
+    @admin.display(description="Imported", ordering="imported_at")
+    def at(self, row: StatementImport) -> SafeString:
+        """When it was imported."""
+        return cells.moment(row.imported_at)
+
+    def _accounts(self, request: HttpRequest) -> QuerySet[MpesaAccount]:
+        accounts = accounts_of(request).select_related("shop")
+        if not reach_of(request).may_manage():
+            raise PermissionDenied
+        return accounts
+
+    def _account(self, request: HttpRequest, account_id: object) -> MpesaAccount:
+        account = self._accounts(request).filter(pk=str(account_id)).first()
+        if account is None:
+            raise Http404
+        return account
+
+    def _tell(self, request: HttpRequest, row: StatementImport) -> None:
+        told = (
+            f"{row.payments:,} payments, {row.new_receipts:,} of them new,"
+            f" {row.filled:,} receipts filled in."
+        )
+        messages.success(request, told)
+        if row.bad_rows:
+            messages.warning(
+                request,
+                "Some rows could not be read: they are named below. Nothing is said"
+                " to be missing because of such a file.",
+            )
+        elif row.covers_from is None:
+            messages.warning(
+                request,
+                "The file does not say for which time it is complete: nothing is said"
+                " to be missing.",
+            )
+        self.log_change(request, row, f"Imported: {told}")
+
+    def _to_list(self) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:payments_statementimport_list"))
+
+    def _page(self, request: HttpRequest, name: str, **context: Any) -> HttpResponse:
+        return TemplateResponse(
+            request,
+            f"admin/payments/statementimport/{name}",
+            {**self.admin_site.each_context(request), "opts": self.opts, **context},
+        )
+
+
+class MovementAdmin(BookAdmin):
+    """What moved in an account and is no customer's payment."""
+
+    shop_path = "account__shop"
+    list_display = ("sum", "kind", "code", "undoes", "what", "into", "at", "shop_name")
+    list_filter = (shop_filter("account__shop"), "kind", day_filter("at"))
+    list_select_related = ("account__shop",)
+    lookups = ("statement__id__exact",)
+    ordering = ("-at", "-id")
+    search_fields = ("number",)
+    search_help_text = "The movement's receipt number, or that of what it undoes"
+    readonly_fields = fields = (
+        "sum", "kind", "code", "undoes", "what", "into", "file", "at",
+    )  # fmt: skip
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Movement], search_term: str
+    ) -> tuple[QuerySet[Movement], bool]:
+        """Find by either number, however it is typed."""
+        text = search_term.strip().upper()
+        if not text:
+            return queryset, False
+        return queryset.filter(Q(number=text) | Q(linked=text)), False
+
+    @admin.display(description="Amount", ordering="amount")
+    def sum(self, moved: Movement) -> SafeString:
+        """How much; below zero for what went out."""
+        return cells.kes(moved.amount)
+
+    @admin.display(description="Number")
+    def code(self, moved: Movement) -> SafeString:
+        """M-Pesa's number."""
+        return cells.code(moved.number)
+
+    @admin.display(description="Undoes")
+    def undoes(self, moved: Movement) -> SafeString:
+        """The receipt that a reversal undoes."""
+        if moved.kind == MovementKind.REVERSAL and not moved.linked:
+            return cells.pill("not said", cells.WAIT)
+        return cells.code(moved.linked)
+
+    @admin.display(description="Details")
+    def what(self, moved: Movement) -> str:
+        """M-Pesa's words, without phone numbers."""
+        return words.plain(moved.details)
+
+    @admin.display(description="Account")
+    def into(self, moved: Movement) -> str:
+        """Where it moved."""
+        return str(moved.account)
+
+    @admin.display(description="Statement")
+    def file(self, moved: Movement) -> SafeString:
+        """Link the statement that told of it first."""
+        row = moved.statement
+        return cells.page("payments_statementimport", row.pk, row.file_name)
+
+    @admin.display(description="When", ordering="at")
+    def at(self, moved: Movement) -> SafeString:
+        """When it moved."""
+        return cells.moment(moved.at)
+
+
+def _span(first: datetime | None, end: datetime | None) -> SafeString:
+    if first is None or end is None:
+        return cells.NOTHING
+    return format_html("{} to {}", cells.moment(first), cells.moment(end))
+
+
+def _list_row(account: MpesaAccount) -> dict[str, Any]:
+    return {
+        "account": account,
+        "since": cells.moment(account.pull_registered_at),
+        "until": cells.moment(account.pulled_until),
+        "error": words.plain(account.pull_error) if account.pull_error else "",
+    }
