@@ -12,6 +12,7 @@ from payments.gateways.organisation import Acknowledged
 from payments.models import (
     CodeClaim,
     Collection,
+    MpesaAccount,
     Notice,
     OrganisationRequest,
     Receipt,
