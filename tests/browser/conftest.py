@@ -88,13 +88,16 @@ class Till:
             self.page.screenshot(path=f"{folder}/{name}.png")
 
     def picture(self, name: str):
-        """Keep how it looks in both sizes."""
+        """Keep how it looks in both sizes, by day and by night."""
         if not os.environ.get("SCREENSHOT_DIR"):
             return
         for size, (width, height) in SIZES.items():
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.wait_for_timeout(350)  # the green has finished turning
             self.keep(f"{name}-{size}")
+            self.page.emulate_media(color_scheme="dark")
+            self.keep(f"{name}-dark-{size}")
+            self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size({"width": 1280, "height": 800})
 
 
