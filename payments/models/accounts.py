@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -79,6 +80,21 @@ class MpesaAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_type_display()} {self.party_b} ({self.environment})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse other numbers once used: a change in place is a programming error."""
+        if not self._state.adding and self._is_renumbered() and self._is_used():
+            raise TypeError("Numbers of a used M-Pesa account never change.")
+        super().save(*args, **kwargs)
+
+    def _is_renumbered(self) -> bool:
+        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        return not MpesaAccount.objects.filter(pk=self.pk, **numbers).exists()
+
+    def _is_used(self) -> bool:
+        """Whether money was asked for, told of, or may be told of at an address."""
+        used = (self.payments, self.receipts, self.collections, self.hooks)
+        return any(rows.exists() for rows in used)
 
 
 class AccountHook(models.Model):
