@@ -3,9 +3,15 @@
 import pytest
 
 from payments import accounts, prompting, questions
-from payments.models import Collection, MpesaAccount, MpesaSettings
-from tests.factories import MpesaAccountFactory, OrderFactory
-from tests.support import callbacks
+from payments.models import (
+    AccountHook,
+    Collection,
+    MpesaAccount,
+    MpesaSettings,
+    Receipt,
+)
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support import by_hand, callbacks
 from tests.support.facts import kes, money_of, sale_of
 from tests.support.gateway import final
 
@@ -130,3 +136,83 @@ def test_another_environment_answers_for_no_money(seller, order, mpesa, settings
     assert questions.ask(old.pk) is False
 
     assert money_of(order) == []
+
+
+# The numbers of an account that was used are for ever.
+
+OTHER = {
+    "environment": "sandbox",
+    "type": "till",
+    "shortcode": "600555",
+    "party_b": "600555",
+    "shop_id": None,
+}
+
+
+def numbers_of(account):
+    return MpesaAccount.objects.filter(pk=account.pk).values(*OTHER).get()
+
+
+def by_prompt(account, shop):
+    PaymentFactory(order=OrderFactory(shop=shop), account=account)
+
+
+def by_address(account, shop):
+    by_hand.address(account)
+
+
+def by_payment_by_hand(account, shop):
+    by_hand.deliver(account, by_hand.confirmation(account))
+    AccountHook.objects.all().delete()
+    assert Receipt.objects.get().account == account
+
+
+@pytest.mark.parametrize("use", [by_prompt, by_address, by_payment_by_hand])
+@pytest.mark.parametrize("name", OTHER)
+def test_numbers_of_a_used_account_cannot_be_changed_in_place(duka, name, use):
+    account = MpesaAccountFactory(shop=duka, shortcode="600300")
+    use(account, duka)
+    before = numbers_of(account)
+    setattr(account, name, OTHER[name])
+
+    with pytest.raises(TypeError, match="never change"):
+        account.save()
+    with pytest.raises(TypeError, match="never change"):
+        account.save(update_fields=[name])
+
+    assert numbers_of(account) == before
+
+
+def test_keys_of_a_used_account_may_be_changed(duka):
+    account = MpesaAccountFactory(shop=duka, shortcode="600300")
+    by_prompt(account, duka)
+    account.consumer_key, account.is_active = "another key", False
+
+    account.save()
+
+    stored = MpesaAccount.objects.get(pk=account.pk)
+    assert (stored.consumer_key, stored.is_active) == ("another key", False)
+
+
+def test_numbers_that_nobody_used_yet_may_be_corrected(duka):
+    account = MpesaAccountFactory(shop=duka, shortcode="600300")
+    account.shortcode = account.party_b = "600555"
+
+    account.save()
+
+    assert numbers_of(account)["shortcode"] == "600555"
+
+
+def test_nobody_changes_numbers_in_the_books(operator, duka):
+    account = MpesaAccountFactory(shop=duka, shortcode="600300")
+    by_prompt(account, duka)
+    before = numbers_of(account)
+
+    sent = OTHER | {"shop_id": "", "shop": "", "validates_strictly": "on"}
+    page = f"/admin/payments/mpesaaccount/{account.pk}/change/"
+    response = operator.client.post(page, sent)
+
+    assert response.status_code == 302
+    account.refresh_from_db()
+    assert account.validates_strictly is True
+    assert numbers_of(account) == before
