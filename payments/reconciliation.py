@@ -80,7 +80,7 @@ def sweep_now() -> Round:
     for payment_id in payment_ids:
         asked += questions.ask(payment_id)
         expired += questions.expire_if_over(payment_id)
-    pulled = sum(pulling.pull(account_id).new for account_id in pulling.registered())
+    pulled = pulling.pull_all_now().new
     for receipt_id in matching.due(settings.SWEEP_LIMIT):
         matching.look(receipt_id)
     decided = Payment.objects.filter(
