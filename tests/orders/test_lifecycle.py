@@ -306,7 +306,8 @@ def refuses(name, statement):
         ("order_status_agrees_with_its_money", {"status": "paid"}),
         ("order_status_agrees_with_its_money", {"paid": 250}),
         ("order_status_agrees_with_its_money", {"paid": 300}),
-        ("order_status_agrees_with_its_money", {"paid": -1}),
+        # Two laws forbid it; which one is named is the database's choice.
+        ("order_", {"paid": -1}),
         ("order_status_agrees_with_its_money", {"status": "paid", "paid": 250}),
         (
             "order_status_agrees_with_its_money",
