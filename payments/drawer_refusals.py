@@ -58,6 +58,17 @@ class NoSuchOffer(DomainError):
     http_status = 409
 
 
+class OthersOffer(DomainError):
+    """Another open sale needs the very amount, and the cashier was not told."""
+
+    code = "OTHERS_OFFER"
+    message = (
+        "Another open sale needs the same amount by now. Look whose money it is, then"
+        " press again."
+    )
+    http_status = 409
+
+
 class NotThisSales(DomainError):
     """The code is no free money of this shop any more."""
 

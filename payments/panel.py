@@ -155,8 +155,12 @@ def stop(request: HttpRequest, access: Access, payment_id: object) -> HttpRespon
 def accept(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Pay the sale with the money that is offered for it."""
     piece = request.POST.get("piece", "")[:40]
+    named = request.POST.get("beside", "")[:200].split(",")
+    beside = [int(one) for one in named if one.isascii() and one.isdigit()]
     try:
-        payment = offers.accept(access=access, order_id=order_id, piece=piece)
+        payment = offers.accept(
+            access=access, order_id=order_id, piece=piece, beside=beside
+        )
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
@@ -309,8 +313,7 @@ def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:
     """What may have been paid by hand for an open sale, for who may take it."""
     if order.status != OrderStatus.OPEN or not access.may_sell:
         return ByHand()
-    offer = offers.offers_for(order).best
-    return ByHand(offer, code_box.claims_of(order), answer)
+    return ByHand(offers.offers_for(order), code_box.claims_of(order), answer)
 
 
 def _rendered(

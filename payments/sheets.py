@@ -24,7 +24,7 @@ from orders.models import Order
 from payments.code_box import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import CodeClaim, Payment
-from payments.offers import Offer
+from payments.offers import Offers
 from payments.states import can_resend_at, explain, prompt_until
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError
@@ -63,11 +63,11 @@ class Entry:
 class ByHand:
     """What is known of money that a sale's customer may have paid by hand.
 
-    `offer`: the one piece of free money that may be it; `claims`: codes that were
-    typed for the sale; `answer`: what was found of the code just typed.
+    `offers`: free money that may be it; `claims`: codes that were typed for the sale;
+    `answer`: what was found of the code just typed.
     """
 
-    offer: Offer | None = None
+    offers: Offers = field(default_factory=Offers)
     claims: Sequence[CodeClaim] = ()
     answer: CodeAnswer | None = None
 
@@ -143,7 +143,7 @@ def sheet_for(
         "notes": quick_notes(whole(order.balance)) if name == "cash" else [],
         "change": change_of(last_paid),
         "is_frozen": order.frozen_at is not None,
-        "offer": by_hand.offer,
+        "offers": by_hand.offers,
         "claims": by_hand.claims,
         "answer": by_hand.answer,
         "seen": _fingerprint(name, order, payments, by_hand),
@@ -228,7 +228,7 @@ def _fingerprint(
     name: str, order: Order, payments: Sequence[Payment], by_hand: ByHand
 ) -> str:
     facts = [name, order.status, order.paid, order.surplus]
-    facts += [by_hand.offer.key if by_hand.offer else ""]
+    facts += by_hand.offers.facts
     facts += [(claim.pk, claim.state) for claim in by_hand.claims]
     for p in payments:
         facts += [p.pk, p.status, p.receipt, p.result_code, p.is_undecided]

@@ -111,6 +111,10 @@ FIXED = (
     gettext_noop("This money is not in your shop's books."),
     gettext_noop("This money is not offered to this sale any more. Look at it again."),
     gettext_noop(
+        "Another open sale needs the same amount by now. Look whose money it is, then"
+        " press again."
+    ),
+    gettext_noop(
         "This money may belong to a prompt that M-Pesa has not decided. It is"
         " asked; try again in a moment."
     ),

@@ -105,6 +105,65 @@ def test_money_that_is_not_offered_is_refused_in_words(bob, account, order):
     assert "not offered to this sale any more" in text_of(answer)
 
 
+def test_money_that_two_sales_may_mean_is_no_ones_by_one_key(
+    bob, mary, account, order, duka
+):
+    other = OrderFactory(shop=duka, actor=mary.user)
+    piece = f"collection:{arrive(account).collection_id}"
+
+    sheet = bob.get(f"/till/pay/{order.pk}")
+
+    told = text_of(sheet)
+    assert f"The same amount is open for: sale {other.number} · mary" in told
+    assert "message first: whose money is it?" in told
+    assert "I looked: it is this sale" in told
+    assert "Alt+4" not in sheet.content.decode()
+    path = f"{order.pk}/offer"
+    with nothing_changes():
+        # Another till's page, that was loaded before the other sale was there.
+        refused = post(bob, path, piece=piece, beside="")
+    assert refused.status_code == 409
+    assert "Another open sale needs the same amount by now." in text_of(refused)
+    assert f"sale {other.number} · mary" in text_of(refused)
+    done = post(bob, path, piece=piece, beside=f"{other.number}")
+    assert 'data-state="paid"' in done.content.decode()
+
+
+def test_two_payments_alike_are_listed_by_their_codes(bob, account, order):
+    arrive(account, CODE)
+    arrive(account, OTHER)
+
+    sheet = bob.get(f"/till/pay/{order.pk}")
+
+    told = text_of(sheet)
+    assert "2 payments of KES 250 came by hand" in told
+    assert f"{OTHER} 2547 ••• 678 · It came by hand just now." in told
+    assert "Alt+4" not in sheet.content.decode()
+
+
+def test_an_open_sheet_learns_of_another_sale_of_the_amount(bob, account, order, duka):
+    arrive(account)
+    path = f"/till/pay/{order.pk}?method=mpesa"
+    sheet = bob.get(path).content.decode()
+    assert "Alt+4" in sheet
+    seen = re.search(r'data-seen="(\w+)"', sheet)[1]
+    assert bob.get(path, {"seen": seen, "method": "mpesa"}).status_code == 204
+
+    OrderFactory(shop=duka)
+
+    fresh = bob.get(path, {"seen": seen, "method": "mpesa"})
+    assert (fresh.status_code, "Alt+4" in fresh.content.decode()) == (200, False)
+
+
+@pytest.mark.parametrize("beside", ["x", "-1,,²", "9" * 400])
+def test_nonsense_beside_an_offer_is_nobodys_number(bob, account, order, beside):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    answer = post(bob, f"{order.pk}/offer", piece=piece, beside=beside)
+
+    assert 'data-state="paid"' in answer.content.decode()
+
+
 def test_an_auditor_is_offered_nothing(audrey, account, order):
     arrive(account)
 

@@ -5,14 +5,12 @@ from django.db import transaction
 
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
-from orders.models import Order
 from payments import (
     drawer,
     free_money,
     gateways,
     ledger,
     matching,
-    offers,
     receipts,
     refunds,
     settlement,
@@ -21,7 +19,6 @@ from payments.drawer import PieceKind
 from payments.drawer_refusals import (
     HeldMoney,
     NobodysCredit,
-    NoSuchOffer,
     NotConfirmed,
     NotConfirmedAsked,
     NotToBePlaced,
@@ -36,7 +33,6 @@ from payments.models import (
     OrganisationRequest,
     Payment,
     PaymentEvent,
-    Receipt,
 )
 from payments.receipts import Told
 from payments.settlement import Proof
@@ -696,92 +692,3 @@ def test_late_money_on_a_cancelled_a_refunded_and_a_paid_order(
     assert sale_of(order) == (*ended, kes(0))
     assert sale_of(new) == ("paid", kes(250), kes(0), kes(0))
     assert drawer.pieces(boss) == []
-
-
-# Offered at the till.
-
-
-def offered(order):
-    found = offers.offers_for(Order.objects.get(pk=order.pk))
-    return found.best and found.best.key, [one.key for one in found.others]
-
-
-def test_fresh_money_of_the_balance_is_offered_and_accepted(
-    duka, account, seller, time
-):
-    order = OrderFactory(shop=duka)
-    receipt = sight(account, paid_at=clock.now())
-    time.turn(20)
-
-    best = offers.offers_for(order).best
-    assert (best.key, best.amount, best.payer, best.age_s, best.score) == (
-        collection_of(receipt), kes(250), "2547 ••• 678", 20, 3,
-    )  # fmt: skip
-    payment = offers.accept(access=seller, order_id=order.pk, piece=best.key)
-
-    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
-    assert payment.created_by == seller.user
-    with nothing_changes(), pytest.raises(NoSuchOffer):
-        offers.accept(access=seller, order_id=order.pk, piece=best.key)
-
-
-def test_two_alike_are_a_list_and_none_stands_out(duka, account):
-    order = OrderFactory(shop=duka)
-    one, two = (
-        sight(account, number, paid_at=clock.now(), payer=payer)
-        for number, payer in ((R1, MASKED), (R2, "2547 ***** 111"))
-    )
-
-    assert offered(order) == (None, [collection_of(one), collection_of(two)])
-
-
-def test_digits_of_a_phone_that_was_asked_make_one_stand_out(duka, account):
-    order = OrderFactory(shop=duka)
-    payment = PaymentFactory(order=order, phone=FULL)
-    with transaction.atomic():
-        locked, held = settlement.locked(payment.pk)
-        settlement.record_failure(locked, held, "1032", source=Source.QUERY)
-    other = sight(account, R2, payer="2547 ***** 111")
-    hers = sight(account, R1, payer=MASKED)
-
-    assert offered(order) == (collection_of(hers), [collection_of(other)])
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"amount": 251}, (None, 0)),
-        ({"source": Source.C2B}, (None, 0)),
-        ({"age_s": 7201}, (None, 0)),
-        ({"age_s": 3600}, (None, 1)),
-        ({}, (True, 0)),
-    ],
-    ids=["another amount", "not confirmed", "too old", "not fresh", "fresh"],
-)
-def test_what_is_offered(duka, account, time, change, expected):
-    age_s = change.pop("age_s", 0)
-    sight(account, paid_at=clock.now(), **change)
-    time.turn(age_s)
-    order = OrderFactory(shop=duka)
-
-    best, others = offered(order)
-
-    assert (best and True, len(others)) == expected
-
-
-def test_no_offer_across_shops_nor_of_the_platforms_money(duka, charlie):
-    order = OrderFactory(shop=duka)
-    his = MpesaAccountFactory(shop=charlie.shop, shortcode="600500")
-    sight(his)
-    sight(PaymentFactory(order=OrderFactory(shop=duka)).account, R2)
-    assert Receipt.objects.filter(state="counted").count() == 2
-
-    assert offered(order) == (None, [])
-
-
-def test_what_was_never_offered_cannot_be_accepted(duka, account, seller):
-    receipt = sight(account, amount=300)
-    order = OrderFactory(shop=duka)
-
-    with nothing_changes(), pytest.raises(NoSuchOffer):
-        offers.accept(access=seller, order_id=order.pk, piece=collection_of(receipt))
