@@ -8,6 +8,7 @@ that has the row clears the dispute.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -53,20 +54,22 @@ class Span:
         return self.first <= other.first and other.end <= self.end
 
 
-def coverage(account: MpesaAccount, statement: Statement) -> Span | None:
+def coverage(
+    account: MpesaAccount, statement: Statement, uploaded_at: datetime
+) -> Span | None:
     """Return the time for which a file is complete, as far as that is certain.
 
     Only its preamble can say so, and only of a file that names its account, was read
     to the last row and has customers' payments: the portal exports one purse, and
-    another one's has none. It ends now at the latest; and at its last row, if M-Pesa
-    told us of a payment after that which is not in the file: then it was downloaded
-    before its time was over.
+    another one's has none. It ends when it was uploaded at the latest; and at its last
+    row, if M-Pesa told us of a payment after that which is not in the file: then it was
+    downloaded before its time was over.
     """
     is_whole = statement.shortcode and statement.payments and not statement.bad
     if statement.covers is None or statement.span is None or not is_whole:
         return None
     first, end = statement.covers
-    end = min(end, clock.now())
+    end = min(end, uploaded_at)
     last = statement.span[1]
     told = Collection.objects.filter(
         account=account, receipt__isnull=False, paid_at__gt=last, paid_at__lt=end
@@ -76,15 +79,18 @@ def coverage(account: MpesaAccount, statement: Statement) -> Span | None:
     return Span(first, end) if first < end else None
 
 
-def compare(row: StatementImport) -> None:
+def compare(row: StatementImport, after: int = 0) -> Iterator[int]:
     """Dispute what an import contradicts, and clear what it confirms.
 
     Call when all its rows are told. Opens a transaction for each collection; locks
-    payment and collection.
+    payment and collection. Yields each one's id when that is done, so that who was
+    interrupted goes on `after` it.
     """
     spans = _spans(row.account, also=row)
     for collection_id in sorted(_disputed(row.account) | _unconfirmed(row)):
-        _judge_one(collection_id, spans)
+        if collection_id > after:
+            _judge_one(collection_id, spans)
+            yield collection_id
 
 
 def review(account: MpesaAccount) -> None:
@@ -153,8 +159,9 @@ def settle(collection: Collection, payment: Payment | None, why: str) -> None:
     assert connection.in_atomic_block, "call inside a transaction"
     if why == collection.disputed:
         return
-    Collection.objects.filter(pk=collection.pk).update(disputed=why)
-    collection.disputed = why
+    since = (collection.disputed_at or clock.now()) if why else None
+    Collection.objects.filter(pk=collection.pk).update(disputed=why, disputed_at=since)
+    collection.disputed, collection.disputed_at = why, since
     if payment is None:
         return
     alarm = payment.alarm

@@ -48,6 +48,9 @@ class Collection(models.Model):
     disputed = models.CharField(
         max_length=200, blank=True, help_text="Why M-Pesa's books say otherwise."
     )
+    disputed_at = models.DateTimeField(
+        null=True, help_text="Since when they do, as far as we know."
+    )
     reversed_at = models.DateTimeField(
         null=True, help_text="When M-Pesa sent it back, proved."
     )
