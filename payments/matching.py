@@ -369,6 +369,7 @@ def _link(receipt: Receipt, decision: Decision) -> None:
             f"We counted {format_kes(collection.amount)},"
             f" M-Pesa told of {format_kes(receipt.amount)}."
         )
+        changes["disputed_at"] = clock.now()
     if changes:
         Collection.objects.filter(pk=collection.pk).update(**changes)
 
