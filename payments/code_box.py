@@ -69,6 +69,7 @@ class Found(StrEnum):
     USED = "used"  # by another sale of the shop: which, by whom, when
     TAKEN = "taken"  # used, and more is not said
     SENT_BACK = "sent_back"  # M-Pesa returned it
+    DISPUTED = "disputed"  # M-Pesa's books say otherwise: a manager's to decide
     HELD = "held"  # it may be a prompt's; M-Pesa is asked
     CLAIMED = "claimed"  # told, not confirmed, above the limit; waits for M-Pesa
     WAITING = "waiting"  # nobody told us of it yet
@@ -92,6 +93,7 @@ class CodeAnswer:
     sale_number: int | None = None
     used_by: str = ""
     used_at: datetime | None = None
+    disputed_at: datetime | None = None
     claim: CodeClaim | None = None
     asked: bool = False
     suggestions: tuple[str, ...] = ()
@@ -243,6 +245,8 @@ def _of_collection(
     if collection.reversed_at is not None:
         return CodeAnswer(Found.SENT_BACK, **facts)
     rest = free_money.unused(collection)
+    if rest > 0 and collection.disputed:
+        return CodeAnswer(Found.DISPUTED, disputed_at=collection.disputed_at, **facts)
     if rest > 0:
         facts["amount"] = rest
         return CodeAnswer(Found.FREE, piece=f"collection:{collection.pk}", **facts)
@@ -278,6 +282,9 @@ def _of_receipt(receipt: Receipt, shop: Shop, facts: dict[str, Any]) -> CodeAnsw
     is_held = receipt.state == ReceiptState.HELD
     if is_held or step not in drawer.UNDECIDED_STEPS:
         return CodeAnswer(Found.HELD, **facts)
+    if receipt.alarm:
+        since = free_money.alarmed_at(receipt)
+        return CodeAnswer(Found.DISPUTED, disputed_at=since, **facts)
     if matching.may_spend(receipt, shop):
         return CodeAnswer(Found.FREE, piece=f"receipt:{receipt.pk}", **facts)
     return CodeAnswer(Found.CLAIMED, **facts)

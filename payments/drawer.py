@@ -34,10 +34,12 @@ from payments import (
     questions,
 )
 from payments.drawer_refusals import (
+    DisputedMoney,
     HeldMoney,
     NobodysCredit,
     NotConfirmed,
     NotConfirmedAsked,
+    NotLookedAt,
     NotToBePlaced,
 )
 from payments.enums import AllocationKind, ClaimState, PaymentStatus, ReceiptState
@@ -66,58 +68,74 @@ REASON_LENGTH = 160
 NAME_LENGTH = 120
 # How the sentence begins that says what was learned before acting (law 6).
 ASKED_FIRST = "M-Pesa was asked first:"
+# How the reason begins of who used money that M-Pesa's books dispute.
+LOOKED = "Disputed, looked at:"
 # Nobody's as far as matching can say: it is for a person to decide.
 UNDECIDED_STEPS = (matching.Step.CLAIM, matching.Step.UNMATCHED, matching.Step.CODE)
 
+# What is raised for disputed money; None: it may be used.
+Refusal = type[DisputedMoney] | None
 Piece = free_money.Piece
 PieceKind = free_money.PieceKind
 pieces = free_money.pieces
 
 
-def apply(*, access: Access, piece: str, order_id: object, reason: str) -> Payment:
+def apply(
+    *,
+    access: Access,
+    piece: str,
+    order_id: object,
+    reason: str,
+    has_looked: bool = False,
+) -> Payment:
     """Pay an open sale of the shop with a piece; return the completed payment.
 
     Less than the balance is a part payment; what the sale does not need is surplus of
     this sale. What the sale's customer may still be paying is asked about first. Call
     outside any transaction. Locks the sales by id, the payment that the money came
     by, the collection, the receipt, and the products of a sale that becomes paid.
+    `has_looked`: the manager says that they looked at M-Pesa's books, which say
+    otherwise; that is written down.
 
     Raises Forbidden, NotFound, InvalidRequest, OrderNotOpen, SpentAlready,
-    NotConfirmed, HeldMoney.
+    NotConfirmed, HeldMoney, NotLookedAt.
     """
     access.require_manager()
-    return spend(access=access, piece=piece, order_id=order_id, reason=_why(reason))
+    refusal = None if has_looked else NotLookedAt
+    return _spend_first_asking(access, piece, order_id, _why(reason), refusal)
 
 
 def spend(*, access: Access, piece: str, order_id: object, reason: str) -> Payment:
     """As `apply`, for a cashier to whom the very piece was offered or shown.
 
     The caller has made sure of that: an offer of this sale, or a code that was typed.
+    Raises DisputedMoney for what only a manager may use.
     """
     access.require_seller()
-    order = order_for(access.shop, order_id)
-    order_lifecycle.require_open(order)
-    _require_spendable(access, find(access.shop, piece))
-    learned = ask_first(order)
-    with _taken_meanwhile():
-        payment = _spend(access, piece, order.pk, f"{reason} {learned}".strip())
-    _close_claims(payment.account, payment.receipt)
-    return payment
+    return _spend_first_asking(access, piece, order_id, reason, DisputedMoney)
 
 
 def keep_as_credit(
-    *, access: Access, piece: str, customer: str, reason: str
+    *,
+    access: Access,
+    piece: str,
+    customer: str,
+    reason: str,
+    has_looked: bool = False,
 ) -> Allocation:
     """Keep a piece as the credit of a customer: a full phone number, or a name.
 
     Spending it later is `apply`. Locks as `apply`. Raises Forbidden, NotFound,
-    InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed, HeldMoney.
+    InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed, HeldMoney, NotLookedAt.
     """
     access.require_manager()
     name, why = whose(customer), _why(reason)
-    _require_spendable(access, find(access.shop, piece))
+    refusal = None if has_looked else NotLookedAt
+    grip = find(access.shop, piece)
+    require_undisputed(grip, refusal)
+    _require_spendable(access, grip)
     with _taken_meanwhile():
-        kept = _keep(access, piece, name, why)
+        kept = _keep(access, piece, name, why, refusal)
     _close_claims(kept.collection.account, kept.collection.receipt)
     return kept
 
@@ -170,6 +188,29 @@ def ask_first(order: Order) -> str:
         total = format_kes(sum(still, Decimal(0)))
         words.append(f"{total} asked from the customer is undecided.")
     return " ".join((ASKED_FIRST, *(words or ["nothing else was paid."])))
+
+
+def require_undisputed(grip: Grip, refusal: Refusal) -> None:
+    """Raise the refusal, if there is one, where M-Pesa's books say otherwise."""
+    if grip.disputed and refusal is not None:
+        raise refusal
+
+
+def _spend_first_asking(
+    access: Access, piece: str, order_id: object, reason: str, refusal: Refusal
+) -> Payment:
+    order = order_for(access.shop, order_id)
+    order_lifecycle.require_open(order)
+    grip = find(access.shop, piece)
+    require_undisputed(grip, refusal)
+    _require_spendable(access, grip)
+    learned = ask_first(order)
+    with _taken_meanwhile():
+        payment = _spend(
+            access, piece, order.pk, f"{reason} {learned}".strip(), refusal
+        )
+    _close_claims(payment.account, payment.receipt)
+    return payment
 
 
 def _require_spendable(access: Access, grip: Grip) -> None:
@@ -249,11 +290,12 @@ def _taken_meanwhile() -> Iterator[None]:
 
 
 def _gripped(
-    shop: Shop, key: str, target: uuid.UUID | None
+    shop: Shop, key: str, target: uuid.UUID | None, refusal: Refusal
 ) -> tuple[Grip, Order | None]:
     """A piece under all its locks, and the sale that it is for, under its lock.
 
-    Raises NotFound, SpentAlready, and HeldMoney for what became held meanwhile.
+    Raises NotFound, SpentAlready, HeldMoney for what became held meanwhile, and the
+    refusal for what became disputed.
     """
     seen = find(shop, key)
     wanted = seen.order_ids | ({target} if target is not None else set())
@@ -275,6 +317,7 @@ def _gripped(
     grip = find(shop, key)
     if (grip.receipt is None) != (seen.receipt is None) or grip.order_ids - wanted:
         raise SpentAlready
+    require_undisputed(grip, refusal)
     if grip.receipt is not None and (
         matching.decide(grip.receipt).step not in UNDECIDED_STEPS
     ):
@@ -285,11 +328,14 @@ def _gripped(
 
 
 @repeated
-def _spend(access: Access, key: str, order_id: uuid.UUID, reason: str) -> Payment:
+def _spend(
+    access: Access, key: str, order_id: uuid.UUID, reason: str, refusal: Refusal
+) -> Payment:
     with transaction.atomic(durable=True):
-        grip, order = _gripped(access.shop, key, order_id)
+        grip, order = _gripped(access.shop, key, order_id, refusal)
         assert order is not None
         order_lifecycle.require_open(order)
+        reason = _with_dispute(reason, grip)
         collection, amount = _freed(access, grip, reason, whole=True)
         payment = direct.pay(
             order, collection, amount, actor=access.user, reason=reason
@@ -299,9 +345,12 @@ def _spend(access: Access, key: str, order_id: uuid.UUID, reason: str) -> Paymen
 
 
 @repeated
-def _keep(access: Access, key: str, name: str, why: str) -> Allocation:
+def _keep(
+    access: Access, key: str, name: str, why: str, refusal: Refusal
+) -> Allocation:
     with transaction.atomic(durable=True):
-        grip, _ = _gripped(access.shop, key, None)
+        grip, _ = _gripped(access.shop, key, None, refusal)
+        why = _with_dispute(why, grip)
         collection, amount = _freed(access, grip, why, whole=False)
         old = grip.allocation
         [kept] = ledger.allocate(
@@ -370,6 +419,11 @@ def _tell_old(grip: Grip, target: Order | None) -> None:
     payment = old.payment or old.collection.payment
     if payment is not None and payment.order_id == old.order_id:
         news.publish(payment, old.order, "payment.updated")
+
+
+def _with_dispute(reason: str, grip: Grip) -> str:
+    """Write down that who acts knew of the dispute."""
+    return f"{LOOKED} {reason}" if grip.disputed else reason
 
 
 def _why(reason: str) -> str:

@@ -36,6 +36,26 @@ class HeldMoney(DomainError):
     http_status = 409
 
 
+class DisputedMoney(DomainError):
+    """M-Pesa's books say otherwise of it: not for a cashier to use."""
+
+    code = "DISPUTED_MONEY"
+    message = (
+        "M-Pesa's books say otherwise about this money. Call the manager, who finds it"
+        " in Money to sort."
+    )
+    http_status = 409
+
+
+class NotLookedAt(DisputedMoney):
+    """A manager may use it who says that they looked at M-Pesa's books."""
+
+    message = (
+        "M-Pesa's books say otherwise about this money. Look at them, then say that"
+        " you did."
+    )
+
+
 class NobodysCredit(DomainError):
     """A credit needs somebody whose it is."""
 

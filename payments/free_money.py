@@ -46,7 +46,8 @@ class Piece:
     """Free money as it is listed. Amount in KES; `payer` is masked for screens.
 
     `key` names it for `apply` and `keep_as_credit`. `collection_id` is None while it
-    is only claimed, and then it cannot be sent back either.
+    is only claimed, and then it cannot be sent back either. `disputed`: what M-Pesa's
+    books say otherwise, and `disputed_at` since when, as far as that is known.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Piece:
     collection_id: int | None = None
     is_usable: bool = True
     disputed: str = ""
+    disputed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,13 @@ class Grip:
     allocation: Allocation | None = None
     collection: Collection | None = None
     receipt: Receipt | None = None
+
+    @property
+    def disputed(self) -> str:
+        """What M-Pesa's books say otherwise of its money."""
+        if self.collection is not None:
+            return self.collection.disputed
+        return self.receipt.alarm if self.receipt is not None else ""
 
     @property
     def order_ids(self) -> set[uuid.UUID]:
@@ -249,6 +258,7 @@ def _of_allocation(one: Allocation) -> Piece:
         reason=one.reason,
         collection_id=one.collection_id,
         disputed=one.collection.disputed,
+        disputed_at=one.collection.disputed_at,
     )
 
 
@@ -264,6 +274,7 @@ def _of_collection(one: Collection) -> Piece:
         reason=one.payment.alarm if one.payment is not None else "",
         collection_id=one.pk,
         disputed=one.disputed,
+        disputed_at=one.disputed_at,
     )
 
 
@@ -278,7 +289,16 @@ def _of_receipt(one: Receipt, shop: Shop) -> Piece:
         payer_name=one.payer_name,
         is_usable=matching.may_spend(one, shop),
         disputed=one.alarm,
+        disputed_at=alarmed_at(one),
     )
+
+
+def alarmed_at(receipt: Receipt) -> datetime | None:
+    """When its sources first told of two amounts; None: they do not."""
+    if not receipt.alarm:
+        return None
+    told = list(receipt.sightings.order_by("id").values_list("amount", "seen_at"))
+    return next((at for amount, at in told if amount != told[0][0]), None)
 
 
 def _shown(customer: str) -> str:

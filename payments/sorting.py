@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from orders.enums import OrderStatus
 from orders.models import Order
 from payments import drawer, free_money, refunds
-from payments.drawer_refusals import NotConfirmed
+from payments.drawer_refusals import NotConfirmed, NotLookedAt
 from payments.enums import RefundMethod, RefundState
 from payments.free_money import Piece
 from payments.models import Collection
@@ -32,7 +32,7 @@ from smartduka.lib.money import format_kes
 
 
 MOST_SALES = 100
-TYPED = ("piece", "act", "sale", "customer", "reason", "seen")
+TYPED = ("piece", "act", "sale", "customer", "reason", "seen", "looked")
 Act = Callable[[HttpRequest, Access, str], str]
 
 
@@ -91,7 +91,11 @@ def _acted(request: HttpRequest, access: Access, act: Act) -> HttpResponse:
 def _pay(request: HttpRequest, access: Access, piece: str) -> str:
     order = _open_sale(access, request.POST.get("sale", ""))
     payment = drawer.apply(
-        access=access, piece=piece, order_id=order.pk, reason=_reason(request)
+        access=access,
+        piece=piece,
+        order_id=order.pk,
+        reason=_reason(request),
+        has_looked=_has_looked(request),
     )
     return _("%(amount)s paid sale %(number)s.") % {
         "amount": format_kes(payment.amount),
@@ -105,6 +109,7 @@ def _keep(request: HttpRequest, access: Access, piece: str) -> str:
         piece=piece,
         customer=request.POST.get("customer", "")[:200],
         reason=_reason(request),
+        has_looked=_has_looked(request),
     )
     return _("%(amount)s is kept as credit.") % {"amount": format_kes(kept.amount)}
 
@@ -113,6 +118,8 @@ def _give_back(request: HttpRequest, access: Access, piece: str) -> str:
     found = free_money.piece_of(access, piece)
     if found.collection_id is None:
         raise NotConfirmed
+    if found.disputed and not _has_looked(request):
+        raise NotLookedAt
     refund = refunds.ask(
         access=access,
         collection_id=found.collection_id,
@@ -138,6 +145,11 @@ def _open_sale(access: Access, typed: str) -> Order:
 
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "").replace("\0", "")[:200]
+
+
+def _has_looked(request: HttpRequest) -> bool:
+    """Whether they say that they looked at M-Pesa's books about disputed money."""
+    return request.POST.get("looked") == "yes"
 
 
 def _number(text: str) -> int | None:
@@ -168,7 +180,8 @@ def _context(access: Access) -> dict[str, Any]:
     held = free_money.held(access)
     marks = _marks(pieces)
     facts: list[tuple[object, ...]] = [
-        (one.key, one.amount, one.is_usable, one.disputed) for one in pieces
+        (one.key, one.amount, one.is_usable, one.disputed, one.disputed_at)
+        for one in pieces
     ]
     facts += [(one.pk, one.amount) for one in held]
     return {

@@ -115,6 +115,14 @@ FIXED = (
         " press again."
     ),
     gettext_noop(
+        "M-Pesa's books say otherwise about this money. Call the manager, who finds it"
+        " in Money to sort."
+    ),
+    gettext_noop(
+        "M-Pesa's books say otherwise about this money. Look at them, then say that"
+        " you did."
+    ),
+    gettext_noop(
         "This money may belong to a prompt that M-Pesa has not decided. It is"
         " asked; try again in a moment."
     ),

@@ -1,6 +1,7 @@
 """Paid at the till: the offer, the code box, and the money that a manager sorts."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from django.db import transaction
@@ -442,6 +443,52 @@ def test_what_is_not_confirmed_is_refused_in_words(mary, account, order):
 
     assert answer.status_code == 409
     assert "M-Pesa has not confirmed this money yet" in text_of(answer)
+
+
+def test_disputed_money_says_so_and_asks_whether_somebody_looked(
+    mary, bob, account, order
+):
+    collection = arrive(account).collection
+    Collection.objects.update(
+        disputed="M-Pesa's statement does not have this payment.",
+        disputed_at=datetime(2026, 11, 21, 4, 10, tzinfo=UTC),
+    )
+    piece = f"collection:{collection.pk}"
+
+    page = mary.get(SORT)
+
+    told = text_of(page)
+    assert "Disputed since 21/11/2026 07:10" in told
+    assert "statement does not have this payment." in told
+    assert page.content.decode().count('name="looked"') == 3
+    for path, facts in (
+        ("sort/pay", {"sale": order.number}),
+        ("sort/keep", {"customer": "Mama Njeri"}),
+        ("sort/back", {}),
+    ):
+        with nothing_changes():
+            refused = post(mary, path, piece=piece, reason="hers", **facts)
+        assert refused.status_code == 409
+        assert "Look at them, then say that you did." in text_of(refused)
+    sheet = post(bob, f"{order.pk}/code", text=CODE)
+    assert "KES 250 · disputed since 21/11/2026 07:10" in text_of(sheet)
+    assert "Call the manager" in text_of(sheet)
+    assert 'id="use-code"' not in sheet.content.decode()
+
+    done = post(
+        mary, "sort/pay", piece=piece, sale=order.number, reason="hers", looked="yes"
+    )
+
+    assert done.status_code == 302
+    assert sale_of(order)[0] == "paid"
+
+
+def test_undisputed_money_asks_for_no_look(mary, account):
+    arrive(account)
+
+    page = mary.get(SORT).content.decode()
+
+    assert ('name="looked"' in page, "Disputed" in page) == (False, False)
 
 
 def test_an_open_list_learns_what_changed(mary, account, order):
