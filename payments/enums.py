@@ -199,3 +199,14 @@ class MovementKind(models.TextChoices):
     SWEEP = "sweep", "To the bank or between purses"
     REVERSAL = "reversal", "Sent back"
     OTHER = "other", "Other"
+
+
+class ImportStage(models.TextChoices):
+    """What is done with a statement's rows, one after the other."""
+
+    NEW = "new", "Waiting for its turn"
+    TELLING = "telling", "Keeping its payments"
+    MATCHING = "matching", "Finding whose money they are"
+    AGAIN = "again", "Looking again at those that wait"
+    MOVING = "moving", "Keeping what else moved"
+    COMPARING = "comparing", "Comparing it with our books"

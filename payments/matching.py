@@ -355,6 +355,13 @@ def _link(receipt: Receipt, decision: Decision) -> None:
     Receipt.objects.filter(pk=receipt.pk).update(
         state=ReceiptState.COUNTED, collection=collection, look_at=None
     )
+    changes = news_for(collection, receipt)
+    if changes:
+        Collection.objects.filter(pk=collection.pk).update(**changes)
+
+
+def news_for(collection: Collection, receipt: Receipt) -> dict[str, Any]:
+    """What its receipt says of a collection that it did not know. Writes nothing."""
     changes: dict[str, Any] = {}
     agrees = collection.amount == receipt.amount
     is_other_source = receipt.is_proven or collection.source != Source.C2B
@@ -370,8 +377,7 @@ def _link(receipt: Receipt, decision: Decision) -> None:
             f" M-Pesa told of {format_kes(receipt.amount)}."
         )
         changes["disputed_at"] = clock.now()
-    if changes:
-        Collection.objects.filter(pk=collection.pk).update(**changes)
+    return changes
 
 
 def _pay_claimed_sale(order: Order, receipt: Receipt, claim: CodeClaim) -> None:

@@ -8,6 +8,7 @@ claim; the others are M-Pesa's own books. Whose money it is, `matching` says.
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -103,11 +104,13 @@ def sight(
         ],
         ignore_conflicts=True,
     )
-    _merge(receipt, told, source, now)
+    merge(receipt, told, source, now)
+    receipt.save()
     return receipt
 
 
-def _merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
+def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
+    """Take what a source says into a receipt under its lock. Saves nothing."""
     is_proof = source in Source.PROOF
     if told.amount != receipt.amount:
         receipt.alarm = (
@@ -127,7 +130,6 @@ def _merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
         receipt.proven_at = now
     if receipt.collection_id is None:
         receipt.look_at = now
-    receipt.save()
 
 
 def is_better(new: str, old: str) -> bool:
@@ -169,19 +171,26 @@ def candidates(receipt: Receipt) -> list[Payment]:
     cannot be asked about any more counts for QUESTIONS_UNTIL_S.
     """
     paid_at = receipt.paid_at or receipt.seen_at
+    rows = waiting_payments(receipt.account_id, paid_at, paid_at)
+    rows = rows.filter(amount=receipt.amount).order_by("created_at", "id")
+    return [one for one in rows if may_be(receipt, one)]
+
+
+def waiting_payments(
+    account_id: uuid.UUID, first: datetime, last: datetime
+) -> QuerySet[Payment]:
+    """Payments that money paid between two moments may be, of whatever amount."""
     window = clock.seconds(settings.RECEIPT_WINDOW_S)
     since = clock.now() - clock.seconds(settings.QUESTIONS_UNTIL_S)
     undecided = Q(decided_at__isnull=True) & (
         Q(next_ask_at__isnull=False) | Q(created_at__gte=since)
     )
-    rows = Payment.objects.filter(
+    return Payment.objects.filter(
         undecided | Q(without_receipt()),
-        account_id=receipt.account_id,
-        amount=receipt.amount,
-        created_at__gte=paid_at - window,
-        created_at__lte=paid_at + CLOCK_SKEW,
-    ).order_by("created_at", "id")
-    return [one for one in rows if may_be(receipt, one)]
+        account_id=account_id,
+        created_at__gte=first - window,
+        created_at__lte=last + CLOCK_SKEW,
+    )
 
 
 def uncounted_for(payment: Payment) -> list[Receipt]:

@@ -63,16 +63,22 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def read_table(data: bytes, is_header: Callable[[tuple[str, ...]], bool]) -> Table:
+def read_table(
+    data: bytes,
+    is_header: Callable[[tuple[str, ...]], bool],
+    *,
+    most: int | None = None,
+) -> Table:
     """Return the first table whose header `is_header` knows. Raises UnreadableFile.
 
     The kind of file is told by its first bytes, not by its name. `is_header` gets
-    the texts of a row.
+    the texts of a row. `most` rows below the header are read, for who only wants to
+    know what kind of table it is.
     """
     if len(data) > FILE_LIMIT:
         raise UnreadableFile("too_large", "This file is larger than 10 MB.")
     if data.startswith(b"PK\x03\x04"):
-        return _from_workbook(data, is_header)
+        return _from_workbook(data, is_header, most)
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise UnreadableFile(
             "old_or_locked",
@@ -83,7 +89,7 @@ def read_table(data: bytes, is_header: Callable[[tuple[str, ...]], bool]) -> Tab
         raise UnreadableFile(
             "pdf", "This is a PDF. Download the statement as CSV or XLSX."
         )
-    return _from_csv(_text(data), is_header)
+    return _from_csv(_text(data), is_header, most)
 
 
 def _no_header() -> UnreadableFile:
@@ -117,7 +123,9 @@ def _text(data: bytes) -> str:
     raise UnreadableFile("not_text")
 
 
-def _from_csv(text: str, is_header: Callable[[tuple[str, ...]], bool]) -> Table:
+def _from_csv(
+    text: str, is_header: Callable[[tuple[str, ...]], bool], most: int | None
+) -> Table:
     # Every line break counts, and only those that editors count.
     lines = list(itertools.islice(io.StringIO(text, newline=""), ROW_LIMIT + 1))
     if len(lines) > ROW_LIMIT:
@@ -130,7 +138,8 @@ def _from_csv(text: str, is_header: Callable[[tuple[str, ...]], bool]) -> Table:
                     Line(number, _loosely_split(one, delimiter))
                     for number, one in enumerate(lines[:place], 1)
                 )
-                rows = tuple(_records(lines[place + 1 :], delimiter, place + 1))
+                records = _records(lines[place + 1 :], delimiter, place + 1)
+                rows = tuple(itertools.islice(records, most))
                 return Table(above, Line(place + 1, cells), rows)
     raise _no_header()
 
@@ -161,7 +170,9 @@ def _records(lines: list[str], delimiter: str, before: int) -> Iterator[Line]:
 # XLSX.
 
 
-def _from_workbook(data: bytes, is_header: Callable[[tuple[str, ...]], bool]) -> Table:
+def _from_workbook(
+    data: bytes, is_header: Callable[[tuple[str, ...]], bool], most: int | None
+) -> Table:
     _check_parts(data)
     try:
         book = openpyxl.load_workbook(
@@ -171,7 +182,7 @@ def _from_workbook(data: bytes, is_header: Callable[[tuple[str, ...]], bool]) ->
             # What a sheet says of its own size is not believed.
             sheet.reset_dimensions()
             rows = sheet.iter_rows(max_col=COLUMN_LIMIT, values_only=True)
-            table = _from_rows(rows, is_header)
+            table = _from_rows(rows, is_header, most)
             if table is not None:
                 return table
     except UnreadableFile:
@@ -216,17 +227,21 @@ def _check_xml(name: str, content: bytes) -> None:
 
 
 def _from_rows(
-    rows: Iterator[tuple[object, ...]], is_header: Callable[[tuple[str, ...]], bool]
+    rows: Iterator[tuple[object, ...]],
+    is_header: Callable[[tuple[str, ...]], bool],
+    most: int | None,
 ) -> Table | None:
-    above = []
+    above: list[Line] = []
     header = None
-    below = []
+    below: list[Line] = []
     for number, row in enumerate(rows, 1):
         if number > ROW_LIMIT:
             raise _too_many_rows()
         line = Line(number, tuple(_value(cell) for cell in row))
         if header is not None:
             below.append(line)
+            if len(below) == most:
+                break
         elif is_header(tuple(c if isinstance(c, str) else "" for c in line.cells)):
             header = line
         elif number >= HEADER_WITHIN:

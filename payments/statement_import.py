@@ -1,58 +1,46 @@
 """Importing M-Pesa's organisation statement: the last source of truth.
 
-Only customers' payments paid in make or fill collections. Charges, sweeps to the bank
-and whatever else moved are account movements; a reversal row proves that its original
-went back. Each row is booked by itself, so a broken one spoils no other, and the same
-file again finishes what broke off and changes nothing else.
+A file is kept as it came, before it is believed, and booked by a worker in turns: a
+large one takes minutes, and nobody waits for it in a web request. Only customers'
+payments paid in make or fill collections; whatever else moved is account movements. The
+same file again finishes what broke off and changes nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any, TypeVar
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from payments import disputes, matching, receipts, reversals, statements
-from payments.enums import (
-    Binding,
-    MovementKind,
-    ReceiptState,
-    Source,
-)
+from payments import disputes, statement_booking, statements
+from payments.enums import ImportStage
 from payments.models import (
     Collection,
-    Movement,
     MpesaAccount,
     Receipt,
-    Sighting,
+    StatementFile,
     StatementImport,
 )
-from payments.receipts import Told
-from payments.statements import RowKind, Statement, StatementRow
-from smartduka.lib import clock
+from payments.spreadsheets import UnreadableFile
+from payments.statements import Statement
+from smartduka.lib import clock, later
 from smartduka.lib.errors import DomainError
 from smartduka.lib.transactions import repeated
 
 
 logger = logging.getLogger(__name__)
 
-KINDS = {
-    RowKind.CHARGE: MovementKind.CHARGE,
-    RowKind.SWEEP: MovementKind.SWEEP,
-    RowKind.REVERSAL: MovementKind.REVERSAL,
-    RowKind.OTHER: MovementKind.OTHER,
-}
-AT_ONCE = 500  # numbers in one query
-
-T = TypeVar("T")
+IMPORT_TASK = "payments.tasks.import_statement"
+# Of a file without an account's number, so many payments are looked up.
+LOOKED_UP = 500
+BROKE_OFF = "The import broke off again and again: the log says why."
 
 
 class NotThisAccount(DomainError):
@@ -63,33 +51,92 @@ class NotThisAccount(DomainError):
     http_status = 409
 
 
+class _LeaseLost(Exception):
+    """Another worker has taken over: this one was too slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file that is kept. `is_new`: these bytes were never uploaded before."""
+
+    row: StatementImport
+    is_new: bool
+
+
+def receive(
+    *, account: MpesaAccount, data: bytes, file_name: str, actor: Any
+) -> Received:
+    """Keep a statement, and have a worker import it.
+
+    What can be seen at a glance is checked: raises UnreadableFile and NotThisAccount,
+    and then nothing is kept. The same file again is its first import, tried once more
+    if that had stopped. Opens a transaction.
+    """
+    _require_account(statements.glance(data), account)
+    return _kept(account, data, file_name, actor, now_due=True)
+
+
 def imported(
     *, account: MpesaAccount, data: bytes, file_name: str, actor: Any
 ) -> StatementImport:
-    """Import a statement; return what came of it.
+    """Import a statement at once, however long that takes; return what came of it.
 
-    The same file again returns its first import, finished if it had broken off. Each
-    row has transactions of its own. Raises UnreadableFile and NotThisAccount: then
+    As `receive` and a worker would. Raises UnreadableFile and NotThisAccount: then
     nothing was imported. Call outside any transaction.
     """
     statement = statements.parse(data)
     _require_account(statement, account)
-    covers = disputes.coverage(account, statement)
-    row, _ = StatementImport.objects.get_or_create(
-        account=account,
-        file_hash=hashlib.sha256(data).hexdigest(),
-        defaults={
-            "file_name": file_name[:120],
-            "imported_by": actor,
-            "imported_at": clock.now(),
-            "covers_from": covers.first if covers else None,
-            "covers_to": covers.end if covers else None,
-            "bad_rows": [asdict(bad) for bad in statement.bad],
-        },
-    )
+    row = _kept(account, data, file_name, actor, now_due=False).row
     if row.finished_at is None:
-        _book(row, statement)
+        statement_booking.book(row, statement, lambda stage, reached: True)
     return row
+
+
+def attend(import_id: int) -> None:
+    """Go on with an import, for a worker; what is left is handed out.
+
+    One worker at a time holds its lease; another one does nothing, and the lease of
+    one that died lapses. Call outside any transaction. Never raises: why not is on
+    the import.
+    """
+    until = time.monotonic() + settings.TASK_TIMEOUT_S / 2
+    lease = _Lease.taken(import_id, until)
+    if lease is None:
+        return
+    try:
+        is_done = _work(lease)
+    except _LeaseLost:
+        logger.warning("import %s was taken over", import_id)
+    except (UnreadableFile, NotThisAccount) as refusal:
+        lease.stop(refusal.message)
+    except Exception:
+        logger.exception("import %s broke off", import_id)
+        lease.fail()
+    else:
+        if not is_done:
+            lease.hand_on()
+
+
+def try_again(row: StatementImport) -> bool:
+    """Have an import that stopped tried once more; False if there is nothing to try.
+
+    Opens a transaction.
+    """
+    with transaction.atomic(durable=True):
+        found = _stopped().filter(pk=row.pk, file__isnull=False)
+        changed = found.update(next_try_at=clock.now(), attempts=0, error="")
+        if changed:
+            later.enqueue(IMPORT_TASK, row.pk)
+    return bool(changed)
+
+
+def hand_out() -> int:
+    """Hand out the imports that no worker is at: one died, or its task was lost."""
+    rows = StatementImport.objects.filter(next_try_at__lte=clock.now())
+    ids = list(rows.order_by("next_try_at").values_list("pk", flat=True))
+    for import_id in ids[: settings.SWEEP_LIMIT]:
+        later.enqueue(IMPORT_TASK, import_id)
+    return len(ids)
 
 
 def catch_up() -> None:
@@ -101,40 +148,18 @@ def catch_up() -> None:
     for account in MpesaAccount.objects.filter(
         Exists(with_statements), environment=settings.MPESA_ENV
     ):
-        prove_reversals(account)
+        for _ in statement_booking.prove_reversals(account):
+            pass
         disputes.review(account)
 
 
-def prove_reversals(account: MpesaAccount) -> int:
-    """Prove what the reversal rows of an account undo, as far as it is known by now.
-
-    Only of a whole payment; a part of one is disputed. Returns how many were proved.
-    Opens a transaction for each.
-    """
-    original = Collection.objects.filter(
-        account=account,
-        receipt=OuterRef("linked"),
-        amount=-OuterRef("amount"),
-        reversed_at__isnull=True,
-    )
-    proved = 0
-    for moved in Movement.objects.filter(
-        Exists(original), account=account, kind=MovementKind.REVERSAL, amount__lt=0
-    ).exclude(linked=""):
-        collection = Collection.objects.get(account=account, receipt=moved.linked)
-        try:
-            reversals.prove_reversed(
-                collection.pk,
-                receipt=moved.number,
-                source=Source.STATEMENT,
-                at=moved.at,
-            )
-        except Exception:
-            # Tried again by `catch_up`; the other rows do not wait for it.
-            logger.exception("reversal %s could not be booked", moved.number)
-        else:
-            proved += 1
-    return proved
+def _work(lease: _Lease) -> bool:
+    row = lease.row
+    body = StatementFile.objects.values_list("body", flat=True).get(statement=row)
+    statement = statements.parse(bytes(body))
+    if row.stage == ImportStage.NEW:
+        _require_account(statement, row.account)
+    return statement_booking.book(row, statement, lease.goes_on)
 
 
 def _require_account(statement: Statement, account: MpesaAccount) -> None:
@@ -152,7 +177,7 @@ def _require_account(statement: Statement, account: MpesaAccount) -> None:
     if statement.shortcode:
         return
     # A receipt number is one of the whole of M-Pesa.
-    told = [row.receipt for row in statement.payments[:AT_ONCE]]
+    told = [row.receipt for row in statement.payments[:LOOKED_UP]]
     others = Q(account__environment=account.environment) & ~Q(account=account)
     if (
         Receipt.objects.filter(others, number__in=told).exists()
@@ -163,133 +188,119 @@ def _require_account(statement: Statement, account: MpesaAccount) -> None:
         )
 
 
-def _book(row: StatementImport, statement: Statement) -> None:
-    """Book all rows, payments first: a reversal needs what it reverses."""
-    done = _told_and_counted(row.account, statement)
-    waiting = [
-        _sight(row, payment)
-        for payment in statement.payments
-        if (payment.receipt, payment.amount) not in done
-    ]
-    _resolve(waiting)
-    _move(row, [one for one in statement.rows if one.kind in KINDS])
-    prove_reversals(row.account)
-    disputes.compare(row)
-    _settle_reversals(row, statement)
-    _finish(row, statement)
-
-
-def _told_and_counted(
-    account: MpesaAccount, statement: Statement
-) -> set[tuple[str, Decimal]]:
-    """What a statement told before and what is counted since: nothing is left to do."""
-    found: set[tuple[str, Decimal]] = set()
-    for numbers in _chunks([payment.receipt for payment in statement.payments]):
-        rows = Sighting.objects.filter(
-            receipt__account=account,
-            receipt__number__in=numbers,
-            receipt__state=ReceiptState.COUNTED,
-            receipt__look_at__isnull=True,
-            source=Source.STATEMENT,
-        )
-        found.update(rows.values_list("receipt__number", "amount"))
-    return found
-
-
-def _chunks(keys: list[T]) -> Iterable[list[T]]:
-    return (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))
+def _stopped() -> QuerySet[StatementImport]:
+    return StatementImport.objects.filter(
+        finished_at__isnull=True, next_try_at__isnull=True
+    )
 
 
 @repeated
-def _sight(row: StatementImport, payment: StatementRow) -> int:
-    party = payment.other_party
+def _kept(
+    account: MpesaAccount, data: bytes, file_name: str, actor: Any, *, now_due: bool
+) -> Received:
+    """Commit a file, born due: the sweep has it if whoever imports it dies."""
+    now = clock.now()
+    due = now if now_due else now + clock.seconds(settings.STATEMENT_LEASE_S)
     with transaction.atomic(durable=True):
-        receipt = receipts.sight(
-            row.account,
-            Told(
-                number=payment.receipt,
-                amount=payment.amount,
-                payer=party.number if party else "",
-                payer_name=party.name if party else "",
-                reference=payment.reference,
-                paid_at=payment.completed_at,
-            ),
-            Source.STATEMENT,
-            statement=row,
+        row, is_new = StatementImport.objects.get_or_create(
+            account=account,
+            file_hash=hashlib.sha256(data).hexdigest(),
+            defaults={
+                "file_name": file_name[:120],
+                "imported_by": actor,
+                "imported_at": now,
+                "next_try_at": due,
+            },
         )
-    return receipt.pk
-
-
-def _resolve(receipt_ids: list[int]) -> None:
-    """Find whose money they are, when all of them are told: they may fit the same.
-
-    What one look decides may decide another; what stays held is the sweep's. What was
-    counted is looked at once more, as the sweep would: do its sources agree?
-    """
-    waiting = receipt_ids
-    while waiting:
-        states = [(pk, matching.look(pk)) for pk in waiting]
-        held = [pk for pk, state in states if state == ReceiptState.HELD]
-        if len(held) == len(waiting):
-            break
-        waiting = held
-    for keys in _chunks(receipt_ids):
-        counted = Receipt.objects.filter(
-            pk__in=keys, state=ReceiptState.COUNTED, look_at__isnull=False
-        )
-        for receipt_id in list(counted.values_list("pk", flat=True)):
-            matching.look(receipt_id)
-
-
-def _move(row: StatementImport, rows: list[StatementRow]) -> None:
-    """Keep what moved beside payments; what another statement told stays its."""
-    Movement.objects.bulk_create(
-        [
-            Movement(
-                account=row.account,
-                kind=KINDS[moved.kind],
-                number=moved.receipt,
-                amount=moved.amount if moved.paid_in is not None else -moved.amount,
-                at=moved.completed_at,
-                details=moved.details[:200],
-                linked=moved.linked,
-                statement=row,
+        if row.finished_at is None:
+            StatementFile.objects.get_or_create(statement=row, defaults={"body": data})
+            restarted = (
+                _stopped()
+                .filter(pk=row.pk)
+                .update(next_try_at=due, attempts=0, error="")
             )
-            for moved in rows
-        ],
-        batch_size=AT_ONCE,
-        ignore_conflicts=True,
-    )
+            if now_due and (is_new or restarted):
+                later.enqueue(IMPORT_TASK, row.pk)
+    return Received(row, is_new)
 
 
-def _settle_reversals(row: StatementImport, statement: Statement) -> None:
-    """Decide the reversals that the statement surely does not have.
+class _Lease:
+    """One worker's right to an import, kept by conditional updates.
 
-    That frees money, so nothing behind its last row is judged.
+    It is the moment at which somebody else may have it: `next_try_at`.
     """
-    if row.covers_from is None or row.covers_to is None or statement.span is None:
-        return
-    last = statement.span[1] + timedelta(seconds=1)
-    reversals.settle_by_statement(
-        row.account, covers_from=row.covers_from, covers_to=min(row.covers_to, last)
-    )
 
+    def __init__(
+        self, row: StatementImport, held_until: datetime, until: float
+    ) -> None:
+        self.row = row
+        self._held_until = held_until
+        self._until = until
+        self._began_at = (row.stage, row.reached)
 
-def _finish(row: StatementImport, statement: Statement) -> None:
-    """Count what came of it. Counted from the rows, so a crash loses no figure."""
-    earlier = Sighting.objects.filter(
-        receipt=OuterRef("receipt"), pk__lt=OuterRef("pk")
-    )
-    first = Sighting.objects.filter(~Exists(earlier), statement=row)
-    # A callback names the number too, and then it was no news.
-    told = first.filter(receipt__collection__source=Source.CALLBACK)
-    row.payments = len(statement.payments)
-    row.new_receipts = first.count() - told.count()
-    row.filled = first.filter(
-        receipt__collection__source=Source.QUERY,
-        receipt__collection__binding__in=(Binding.FIT, Binding.REFERENCE),
-    ).count()
-    row.movements = Movement.objects.filter(statement=row).count()
-    row.disputed = len(disputes.disputed_in(row))
-    row.finished_at = clock.now()
-    row.save()
+    @classmethod
+    def taken(cls, import_id: int, until: float) -> _Lease | None:
+        """Take what is due, counting the attempt before it is made; None: it is not.
+
+        `until` is when to end this turn, in monotonic seconds.
+        """
+        now = clock.now()
+        row = (
+            StatementImport.objects.filter(pk=import_id, next_try_at__lte=now)
+            .select_related("account")
+            .first()
+        )
+        if row is None:
+            return None
+        held_until = now + clock.seconds(settings.STATEMENT_LEASE_S)
+        lease = cls(row, held_until, until)
+        due = StatementImport.objects.filter(pk=row.pk, next_try_at=row.next_try_at)
+        if row.attempts > len(settings.STATEMENT_BACKOFF_S):
+            # Each of them died, and none said why.
+            due.update(next_try_at=None, error=BROKE_OFF)
+            return None
+        if not due.update(next_try_at=held_until, attempts=F("attempts") + 1):
+            return None
+        row.attempts += 1
+        return lease
+
+    def goes_on(self, stage: ImportStage, reached: int) -> bool:
+        """Write down how far the work got. Raises _LeaseLost."""
+        changes: dict[str, Any] = {"stage": stage, "reached": reached}
+        if (stage, reached) != self._began_at:
+            changes["attempts"] = self.row.attempts = 0
+        held_until = clock.now() + clock.seconds(settings.STATEMENT_LEASE_S)
+        if not self._mine().update(next_try_at=held_until, **changes):
+            raise _LeaseLost
+        self._held_until = held_until
+        return time.monotonic() < self._until
+
+    @repeated
+    def hand_on(self) -> None:
+        """Have the rest done in a turn of its own."""
+        self._end(clock.now(), wait_s=0)
+
+    @repeated
+    def fail(self) -> None:
+        """Let it wait after a failure, longer each time; at last a person must look."""
+        gaps = settings.STATEMENT_BACKOFF_S
+        attempts = max(self.row.attempts, 1)
+        if attempts > len(gaps):
+            self.stop(BROKE_OFF)
+            return
+        wait_s = gaps[attempts - 1]
+        self._end(clock.now() + clock.seconds(wait_s), wait_s=wait_s)
+
+    def stop(self, why: str) -> None:
+        """Say why it is not imported. A person may have it tried again."""
+        self._mine().update(next_try_at=None, error=why[:300])
+
+    def _end(self, due: datetime, *, wait_s: float) -> None:
+        with transaction.atomic(durable=True):
+            if self._mine().update(next_try_at=due):
+                later.enqueue_later(IMPORT_TASK, self.row.pk, seconds=wait_s)
+
+    def _mine(self) -> QuerySet[StatementImport]:
+        return StatementImport.objects.filter(
+            pk=self.row.pk, finished_at__isnull=True, next_try_at=self._held_until
+        )

@@ -47,6 +47,7 @@ COLUMNS = {
     "acno": "reference",
     "accountno": "reference",
 }
+GLANCED = 200  # rows
 NEEDED = frozenset({"receipt", "completed_at", "status", "paid_in"})
 _SHORTCODE = re.compile(
     r"(?:short\s*code|pay\s*bill|till)(?:\s*(?:number|no\.?))?\s*:?\s*([0-9]{5,7})(?![0-9])",
@@ -137,10 +138,24 @@ class Statement:
         return tuple(row for row in self.rows if row.kind is RowKind.PAYMENT)
 
     @property
+    def length(self) -> int:
+        """How many rows the table has, also those that do not count."""
+        return len(self.rows) + len(self.bad) + self.skipped + self.repeated
+
+    @property
     def span(self) -> tuple[datetime, datetime] | None:
         """The first and the last moment of its rows; less than it may cover."""
         times = [row.completed_at for row in self.rows]
         return (min(times), max(times)) if times else None
+
+
+def glance(data: bytes) -> Statement:
+    """Read what stands above a statement's table, and its first rows.
+
+    Quick, whatever the size of the file. Raises UnreadableFile for what can be seen
+    so far.
+    """
+    return _read(data, GLANCED)
 
 
 def parse(data: bytes) -> Statement:
@@ -150,7 +165,11 @@ def parse(data: bytes) -> Statement:
     rows would be read as another day without anybody noticing. Payments with one
     receipt and different facts are all bad.
     """
-    table = spreadsheets.read_table(data, _is_header)
+    return _read(data, None)
+
+
+def _read(data: bytes, most: int | None) -> Statement:
+    table = spreadsheets.read_table(data, _is_header, most=most)
     columns = _columns(table.header)
     if _dates_doubtful(table.lines, columns["completed_at"]):
         raise UnreadableFile(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from payments import (
     audit,
     c2b,
+    code_box,
     inbox,
     matching,
     pulling,
@@ -36,6 +37,11 @@ def match(receipt_id: int) -> None:
 def confirm_receipt(receipt_id: int) -> None:
     """Ask M-Pesa about a receipt that only the C2B address told of."""
     c2b.confirm(receipt_id)
+
+
+def ask_about_code(order_id: str, number: str) -> None:
+    """Ask M-Pesa about a code that was typed for a sale."""
+    code_box.ask(order_id, number)
 
 
 def sweep() -> None:
@@ -71,3 +77,13 @@ def pull_account(account_id: str) -> None:
 def review_statements() -> None:
     """Do what imports could not when they were made."""
     statement_import.catch_up()
+
+
+def import_statement(import_id: int) -> None:
+    """Go on with a statement that was uploaded."""
+    statement_import.attend(import_id)
+
+
+def sweep_statements() -> None:
+    """Hand out the imports that no worker is at."""
+    statement_import.hand_out()

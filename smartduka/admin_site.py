@@ -23,9 +23,10 @@ from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
 from payments.admin.messages import NoticeAdmin
 from payments.admin.money import AllocationAdmin, CollectionAdmin
+from payments.admin.movements import MovementAdmin
 from payments.admin.receipts import ReceiptAdmin
 from payments.admin.refunds import RefundAdmin
-from payments.admin.statements import MovementAdmin, StatementImportAdmin
+from payments.admin.statements import StatementImportAdmin
 from payments.models import (
     Allocation,
     Collection,

@@ -515,12 +515,18 @@ PULL_LEASE_S = timing("PULL_LEASE_S", 120)
 # What statements said is looked at again so often, for those of so long ago: a receipt
 # that was held then may have found its money since.
 STATEMENTS_EVERY_S = timing("STATEMENTS_EVERY_S", 600)
+# An uploaded statement is imported in turns by one worker at a time; that of one that
+# died is free after this, for no task lives longer. After a failure it waits so long,
+# then a person must look.
+STATEMENT_LEASE_S = timing("STATEMENT_LEASE_S", 2 * TASK_TIMEOUT_S)
+STATEMENT_BACKOFF_S = timing("STATEMENT_BACKOFF_S", (5, 30, 120))
 DISPUTES_REVIEWED_S = timing("DISPUTES_REVIEWED_S", 14 * 24 * 3600)
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
     "payments.tasks.pull": PULL_EVERY_S,
     "payments.tasks.review_statements": STATEMENTS_EVERY_S,
+    "payments.tasks.sweep_statements": SWEEP_EVERY_S,
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
     "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
 }

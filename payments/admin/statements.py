@@ -1,6 +1,7 @@
-"""Statements and M-Pesa's list in the books: imported, read, and what moved beside.
+"""Statements and M-Pesa's list in the books: imported, and read.
 
-Nothing is edited: a file is uploaded, the list is read, each by one call of the domain.
+Nothing is edited: a file is uploaded and a worker imports it, the list is read, each by
+one call of the domain.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from django.views.decorators.http import require_POST
 
 from payments import disputes, pulling, statement_import
 from payments.admin import cells as words
+from payments.admin import imports
 from payments.admin.corrections import offer
-from payments.enums import MovementKind
-from payments.models import Movement, MpesaAccount, StatementImport
+from payments.models import MpesaAccount, StatementImport
 from payments.spreadsheets import FILE_LIMIT
+from payments.statement_import import Received
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, day_filter, shop_filter
 from shops.books import BookAdmin, facts, reach_of
@@ -87,7 +89,7 @@ class ImportFilter(QuestionFilter):
         return {
             "disputed": ("Has disputed money", Q(disputed__gt=0)),
             "bad": ("Rows not read", ~Q(bad_rows=[])),
-            "open": ("Broke off: upload it again", Q(finished_at__isnull=True)),
+            "open": ("Not imported to its end", Q(finished_at__isnull=True)),
         }
 
 
@@ -109,12 +111,15 @@ class StatementImportAdmin(BookAdmin):
     search_fields = ("file_name",)
     search_help_text = "The file's name"
     readonly_fields = (
-        "file_name", "into", "stands", "time", "payments", "new_receipts", "filled",
-        "moved", "not_read", "doubt", "by", "at", "shop_name",
+        "file_name", "into", "stands", "time", "rows", "payments", "new_receipts",
+        "filled", "known", "moved", "not_read", "doubt", "by", "at", "shop_name",
     )  # fmt: skip
     fieldsets = (
         facts("File", "file_name", "into", "stands", "time", "by", "at", "shop_name"),
-        facts("What it had", "payments", "new_receipts", "filled", "moved"),
+        facts(
+            "What it had",
+            *("rows", "payments", "new_receipts", "filled", "known", "moved"),
+        ),
         facts("What needs a look", "not_read", "doubt"),
     )
 
@@ -123,6 +128,11 @@ class StatementImportAdmin(BookAdmin):
         name = "payments_statementimport"
         return [
             path("upload/", guard(self.upload_view), name=f"{name}_upload"),
+            path(
+                "<int:import_id>/again/",
+                guard(require_POST(self.again_view)),
+                name=f"{name}_again",
+            ),
             path("list/", guard(self.list_view), name=f"{name}_list"),
             path(
                 "list/<uuid:account_id>/register/",
@@ -145,7 +155,7 @@ class StatementImportAdmin(BookAdmin):
         return super().changelist_view(request, more | (extra_context or {}))
 
     def upload_view(self, request: HttpRequest) -> HttpResponse:
-        """Import a file: the form, and its answer is the import's page."""
+        """Keep a file and have it imported: the answer is the import's page."""
         accounts = self._accounts(request)
         form = (
             StatementForm(accounts, request.POST, request.FILES)
@@ -155,7 +165,7 @@ class StatementImportAdmin(BookAdmin):
         if request.method == "POST" and form.is_valid():
             said = form.cleaned_data
             try:
-                row = statement_import.imported(
+                received = statement_import.receive(
                     account=said["account"],
                     data=said["file"].read(),
                     file_name=said["file"].name,
@@ -164,10 +174,20 @@ class StatementImportAdmin(BookAdmin):
             except DomainError as error:
                 form.add_error(None, sentence(error))
             else:
-                self._tell(request, row)
-                page = reverse("admin:payments_statementimport_change", args=[row.pk])
-                return HttpResponseRedirect(page)
+                self._tell(request, received)
+                return self._to_page(received.row)
         return self._page(request, "upload.html", title="Import a statement", form=form)
+
+    def again_view(self, request: HttpRequest, import_id: int) -> HttpResponse:
+        """Have an import that stopped tried once more."""
+        row = self.get_object(request, str(import_id))
+        self._account(request, row.account_id)
+        if statement_import.try_again(row):
+            messages.success(request, "It is tried again.")
+            self.log_change(request, row, "Tried again")
+        else:
+            messages.info(request, "There is nothing to try again.")
+        return self._to_page(row)
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
         """Show how far M-Pesa's list was read, for each account."""
@@ -216,6 +236,8 @@ class StatementImportAdmin(BookAdmin):
     ) -> HttpResponse:
         row = context["original"]
         context |= {
+            "standing": imports.standing(row),
+            "may_manage": accounts_of(request).filter(pk=row.account_id).exists(),
             "bad_rows": row.bad_rows[:BAD_ROWS_SHOWN],
             "bad_more": max(0, len(row.bad_rows) - BAD_ROWS_SHOWN),
             "disputed": [
@@ -237,14 +259,20 @@ class StatementImportAdmin(BookAdmin):
     @admin.display(description="State")
     def stands(self, row: StatementImport) -> SafeString:
         """Whether it was imported to its end."""
-        if row.finished_at is None:
-            return cells.pill("broke off: upload it again", cells.WAIT)
-        return cells.pill("imported", cells.GOOD)
+        stands = imports.standing(row)
+        return cells.pill(stands.word, stands.tone)
 
     @admin.display(description="Complete for")
     def time(self, row: StatementImport) -> SafeString:
         """The time for which it is complete."""
         return _span(row.covers_from, row.covers_to)
+
+    @admin.display(description="Known before")
+    def known(self, row: StatementImport) -> SafeString | int:
+        """How many of its payments we knew already."""
+        if row.finished_at is None:
+            return cells.NOTHING
+        return row.payments - row.new_receipts
 
     @admin.display(description="Other movements")
     def moved(self, row: StatementImport) -> SafeString:
@@ -292,25 +320,24 @@ class StatementImportAdmin(BookAdmin):
             raise Http404
         return account
 
-    def _tell(self, request: HttpRequest, row: StatementImport) -> None:
-        told = (
-            f"{row.payments:,} payments, {row.new_receipts:,} of them new,"
-            f" {row.filled:,} receipts filled in."
-        )
-        messages.success(request, told)
-        if row.bad_rows:
-            messages.warning(
+    def _tell(self, request: HttpRequest, received: Received) -> None:
+        row = received.row
+        if received.is_new:
+            messages.success(request, "The file is kept, and is being imported.")
+            self.log_change(request, row, f"Uploaded {row.file_name}")
+        elif row.finished_at is not None:
+            messages.info(
                 request,
-                "Some rows could not be read: they are named below. Nothing is said"
-                " to be missing because of such a file.",
+                "This very file was imported before: nothing was changed by it.",
             )
-        elif row.covers_from is None:
-            messages.warning(
-                request,
-                "The file does not say for which time it is complete: nothing is said"
-                " to be missing.",
+        else:
+            messages.info(
+                request, "This very file is here already, and is being imported."
             )
-        self.log_change(request, row, f"Imported: {told}")
+
+    def _to_page(self, row: StatementImport) -> HttpResponse:
+        page = reverse("admin:payments_statementimport_change", args=[row.pk])
+        return HttpResponseRedirect(page)
 
     def _to_list(self) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:payments_statementimport_list"))
@@ -321,69 +348,6 @@ class StatementImportAdmin(BookAdmin):
             f"admin/payments/statementimport/{name}",
             {**self.admin_site.each_context(request), "opts": self.opts, **context},
         )
-
-
-class MovementAdmin(BookAdmin):
-    """What moved in an account and is no customer's payment."""
-
-    shop_path = "account__shop"
-    list_display = ("sum", "kind", "code", "undoes", "what", "into", "at", "shop_name")
-    list_filter = (shop_filter("account__shop"), "kind", day_filter("at"))
-    list_select_related = ("account__shop",)
-    lookups = ("statement__id__exact",)
-    ordering = ("-at", "-id")
-    search_fields = ("number",)
-    search_help_text = "The movement's receipt number, or that of what it undoes"
-    readonly_fields = fields = (
-        "sum", "kind", "code", "undoes", "what", "into", "file", "at",
-    )  # fmt: skip
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Movement], search_term: str
-    ) -> tuple[QuerySet[Movement], bool]:
-        """Find by either number, however it is typed."""
-        text = search_term.strip().upper()
-        if not text:
-            return queryset, False
-        return queryset.filter(Q(number=text) | Q(linked=text)), False
-
-    @admin.display(description="Amount", ordering="amount")
-    def sum(self, moved: Movement) -> SafeString:
-        """How much; below zero for what went out."""
-        return cells.kes(moved.amount)
-
-    @admin.display(description="Number")
-    def code(self, moved: Movement) -> SafeString:
-        """M-Pesa's number."""
-        return cells.code(moved.number)
-
-    @admin.display(description="Undoes")
-    def undoes(self, moved: Movement) -> SafeString:
-        """The receipt that a reversal undoes."""
-        if moved.kind == MovementKind.REVERSAL and not moved.linked:
-            return cells.pill("not said", cells.WAIT)
-        return cells.code(moved.linked)
-
-    @admin.display(description="Details")
-    def what(self, moved: Movement) -> str:
-        """M-Pesa's words, without phone numbers."""
-        return words.plain(moved.details)
-
-    @admin.display(description="Account")
-    def into(self, moved: Movement) -> str:
-        """Where it moved."""
-        return str(moved.account)
-
-    @admin.display(description="Statement")
-    def file(self, moved: Movement) -> SafeString:
-        """Link the statement that told of it first."""
-        row = moved.statement
-        return cells.page("payments_statementimport", row.pk, row.file_name)
-
-    @admin.display(description="When", ordering="at")
-    def at(self, moved: Movement) -> SafeString:
-        """When it moved."""
-        return cells.moment(moved.at)
 
 
 def _span(first: datetime | None, end: datetime | None) -> SafeString:

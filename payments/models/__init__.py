@@ -14,7 +14,12 @@ from payments.models.payments import Payment, PaymentEvent, PhoneGuard
 from payments.models.receipts import CodeClaim, Receipt, Sighting
 from payments.models.refunds import Refund, RefundEvent, RefundPart
 from payments.models.requests import OrganisationRequest
-from payments.models.statements import Correction, Movement, StatementImport
+from payments.models.statements import (
+    Correction,
+    Movement,
+    StatementFile,
+    StatementImport,
+)
 
 
 __all__ = [
@@ -39,5 +44,6 @@ __all__ = [
     "RefundEvent",
     "RefundPart",
     "Sighting",
+    "StatementFile",
     "StatementImport",
 ]

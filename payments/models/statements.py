@@ -6,9 +6,10 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from payments.enums import CorrectionState, MovementKind
+from payments.enums import CorrectionState, ImportStage, MovementKind
 from payments.models.accounts import MpesaAccount
 from payments.models.money import Collection
+from shops.models import AppendOnly
 from smartduka.lib.money import format_kes
 
 
@@ -16,7 +17,9 @@ class StatementImport(models.Model):
     """One file of M-Pesa's organisation portal, as it was imported.
 
     `covers_from` to `covers_to` is the time for which it is complete; a collection in
-    it that it does not have is disputed.
+    it that it does not have is disputed. A worker books it in turns: it is due while
+    `next_try_at` is set, and leased by whoever moved that ahead. Neither finished nor
+    due: `error` says why, and a person must look.
     """
 
     account = models.ForeignKey(
@@ -30,6 +33,9 @@ class StatementImport(models.Model):
     imported_at = models.DateTimeField()
     covers_from = models.DateTimeField(null=True, blank=True)
     covers_to = models.DateTimeField(null=True, blank=True)
+    rows = models.PositiveIntegerField(
+        default=0, help_text="Rows of the table, also those that do not count."
+    )
     payments = models.PositiveIntegerField(default=0)
     new_receipts = models.PositiveIntegerField(default=0)
     filled = models.PositiveIntegerField(default=0)
@@ -38,16 +44,48 @@ class StatementImport(models.Model):
     bad_rows = models.JSONField(default=list, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    # How far a worker got. `reached` is in the stage's own unit.
+    stage = models.CharField(
+        max_length=10, choices=ImportStage.choices, default=ImportStage.NEW
+    )
+    reached = models.PositiveBigIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True)
+
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["next_try_at"],
+                condition=Q(next_try_at__isnull=False),
+                name="statement_due",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["account", "file_hash"], name="statement_is_imported_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | Q(next_try_at__isnull=True),
+                name="statement_is_not_due_when_finished",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.file_name} of {self.account}"
+
+
+class StatementFile(AppendOnly):
+    """The bytes of a statement as they were uploaded, kept before they are read."""
+
+    statement = models.OneToOneField(
+        StatementImport, on_delete=models.PROTECT, related_name="file"
+    )
+    body = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"File of {self.statement}"
 
 
 class Movement(models.Model):

@@ -7,7 +7,15 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 
-from payments import accounts, corrections, disputes, gateways, matching, receipts
+from payments import (
+    accounts,
+    corrections,
+    disputes,
+    gateways,
+    matching,
+    receipts,
+    statement_import,
+)
 from payments.enums import Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Registered
@@ -20,6 +28,7 @@ from payments.models import (
 )
 from payments.notices_pull import PullPage, PullRow
 from payments.receipts import Told
+from payments.statements import GLANCED
 from shops.enums import Role
 from smartduka.lib import clock
 from tests.admin.conftest import settle
@@ -33,6 +42,7 @@ pytestmark = pytest.mark.django_db
 BASE = "/admin/payments/statementimport/"
 UPLOAD = BASE + "upload/"
 LIST = BASE + "list/"
+REFRESH = 'http-equiv="refresh"'
 NUMBER = "UAE5B2K9QT"
 
 
@@ -64,6 +74,15 @@ def upload(person, account, data, name="day.csv"):
     return person.client.post(UPLOAD, sent, follow=True)
 
 
+def imported(person, account, data, name="day.csv"):
+    """Upload a file, let a worker have it, and return the import's page."""
+    response = upload(person, account, data, name)
+    [(page, status)] = response.redirect_chain
+    assert status == 302
+    statement_import.attend(StatementImport.objects.get().pk)
+    return person.client.get(page)
+
+
 def text(response):
     return response.content.decode()
 
@@ -79,22 +98,105 @@ def test_an_owner_imports_a_statement(charlie, account, file):
     assert (row.account, row.imported_by, row.file_name) == (
         account, charlie.user, "day.csv",
     )  # fmt: skip
-    page = text(response)
+    assert (bytes(row.file.body), row.finished_at) == (file, None)
+    assert Receipt.objects.count() == 0
+    assert "The file is kept, and is being imported." in text(response)
+    assert REFRESH in text(response)
+
+    statement_import.attend(row.pk)
+
+    page = text(charlie.get(f"{BASE}{row.pk}/change/"))
     assert "1 payments, 1 of them new, 0 receipts filled in." in page
     assert "Rows that were not read" not in page
+    assert REFRESH not in page
     collection = Collection.objects.get()
     assert (collection.receipt, collection.shop) == (NUMBER, charlie.shop)
 
 
-def test_the_same_file_again_shows_its_first_import(charlie, account, file):
-    upload(charlie, account, file)
+def test_the_same_file_again_changes_nothing_and_says_so(charlie, account, file):
+    imported(charlie, account, file)
 
     with nothing_changes():
         response = upload(charlie, account, file, "copy.csv")
+        statement_import.attend(StatementImport.objects.get().pk)
 
     row = StatementImport.objects.get()
     assert response.redirect_chain == [(f"{BASE}{row.pk}/change/", 302)]
-    assert "day.csv" in text(response)
+    page = text(response)
+    assert "This very file was imported before: nothing was changed by it." in page
+    assert "day.csv" in page
+
+
+def test_the_same_file_while_it_is_imported_says_so(charlie, account, file):
+    upload(charlie, account, file)
+
+    page = text(upload(charlie, account, file, "copy.csv"))
+
+    assert "This very file is here already, and is being imported." in page
+    assert StatementImport.objects.count() == 1
+
+
+def test_progress_is_shown_while_a_worker_is_at_it(charlie, account, file):
+    upload(charlie, account, file)
+    rows = StatementImport.objects
+    address = f"{BASE}{rows.get().pk}/change/"
+
+    rows.update(stage="matching", reached=5000, payments=20000)
+    page = text(charlie.get(address))
+    assert "Finding whose money they are: 5,000 of 20,000." in page
+    assert '<p class="sum">40 %</p>' in page
+    assert REFRESH in page
+    rows.update(stage="new", imported_at=clock.now() - timedelta(hours=1))
+    assert "No worker has taken it yet: is one running?" in text(charlie.get(address))
+    rows.update(attempts=2)
+    assert "It broke off, and is tried again by itself." in text(charlie.get(address))
+
+
+def test_what_only_a_worker_finds_is_told_in_words(charlie, account, day):
+    first, end, at = day
+    rows = [paid(f"UAE5B2K{n:03}", at) for n in range(GLANCED)]
+    data = as_csv(account, first, end, *rows) + b'"UAE5B2K9QT,never closed'
+
+    page = text(imported(charlie, account, data))
+
+    assert "its quotation marks do not fit together" in page
+    assert REFRESH not in page
+    assert (Receipt.objects.count(), Collection.objects.count()) == (0, 0)
+    row = StatementImport.objects.get()
+    assert f"{BASE}{row.pk}/again/" in page
+
+    page = text(charlie.client.post(f"{BASE}{row.pk}/again/", follow=True))
+    assert "It is tried again." in page
+    assert REFRESH in page
+    statement_import.attend(row.pk)
+    page = text(charlie.get(f"{BASE}{row.pk}/change/"))
+    assert "its quotation marks do not fit together" in page
+
+
+def test_only_a_manager_has_it_tried_again(charlie, alice, account, file):
+    imported(charlie, account, file)
+    row = StatementImport.objects.get()
+    address = f"{BASE}{row.pk}/again/"
+
+    with nothing_changes():
+        page = text(charlie.client.post(address, follow=True))
+        assert "There is nothing to try again." in page
+        assert alice.client.post(address).status_code == 404
+        assert charlie.get(address).status_code == 405
+        auditor = MembershipFactory(shop=charlie.shop, role=Role.AUDITOR).user
+        type(auditor).objects.filter(pk=auditor.pk).update(is_staff=True)
+        charlie.client.force_login(auditor)
+        StatementImport.objects.update(finished_at=None, error="It broke off.")
+        assert charlie.client.post(address).status_code == 403
+        assert "/again/" not in text(charlie.get(f"{BASE}{row.pk}/change/"))
+
+
+def test_an_import_of_which_no_file_was_kept_says_what_to_do(charlie, account, file):
+    imported(charlie, account, file)
+    row = StatementImport.objects.get()
+    StatementImport.objects.update(finished_at=None)
+
+    assert "Upload the same file again." in text(charlie.get(f"{BASE}{row.pk}/change/"))
 
 
 def test_bad_rows_are_shown_by_line(charlie, account, day):
@@ -103,7 +205,7 @@ def test_bad_rows_are_shown_by_line(charlie, account, day):
         account, first, end, paid(NUMBER, at), paid("UAE5B2K9QU", at, "<b>free</b>")
     )
 
-    page = text(upload(charlie, account, data, "day.xlsx"))
+    page = text(imported(charlie, account, data, "day.xlsx"))
 
     assert "<td>7</td><td>the amount paid in is no sum of money</td>" in page
     assert "Some rows could not be read" in page
@@ -116,7 +218,7 @@ def test_disputed_money_is_shown_and_can_be_corrected(charlie, account, day):
     last = end - timedelta(minutes=1)
     data = as_csv(account, first, end, paid(NUMBER, last))
 
-    page = text(upload(charlie, account, data))
+    page = text(imported(charlie, account, data))
 
     collection = Collection.objects.get(receipt="UAE5GONE01")
     assert disputes.MISSING.replace("'", "&#x27;") in page
@@ -184,7 +286,7 @@ def test_the_operator_imports_for_the_platform(operator, day):
     first, end, at = day
     platform = accounts.platform_account()
 
-    response = upload(
+    response = imported(
         operator, platform, as_csv(platform, first, end, paid(NUMBER, at))
     )
 
@@ -212,7 +314,7 @@ def test_a_receipt_shows_what_each_source_said(charlie, account, file, day):
     with transaction.atomic():
         told = Told(NUMBER, Decimal(300), payer="254711222333", paid_at=day[2])
         receipts.sight(account, told, Source.C2B)
-    upload(charlie, account, file)
+    imported(charlie, account, file)
 
     receipt = Receipt.objects.get()
     page = text(charlie.get(f"/admin/payments/receipt/{receipt.pk}/change/"))
@@ -233,7 +335,7 @@ def test_a_shop_on_the_platform_sees_the_receipts_of_its_own_money(
 
 
 def test_movements_are_found_from_their_statement(charlie, account, file, listed):
-    upload(charlie, account, file)
+    imported(charlie, account, file)
     row = StatementImport.objects.get()
 
     [found] = listed(charlie, "payments/movement", statement__id__exact=row.pk)

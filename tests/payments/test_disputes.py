@@ -362,7 +362,7 @@ def test_a_receipt_that_comes_later_clears_it(load, payment, order):
 def test_the_sweep_disputes_what_an_import_could_not_yet(load, payment, monkeypatch):
     collection = called_back(payment)
     original = disputes.compare
-    monkeypatch.setattr(disputes, "compare", lambda row: None)
+    monkeypatch.setattr(disputes, "compare", lambda row, after: [])
     load(LAST)
     monkeypatch.setattr(disputes, "compare", original)
 

@@ -12,6 +12,7 @@ from payments import (
     receipts,
     reversals,
     settlement,
+    statement_booking,
     statement_import,
 )
 from payments.enums import Source
@@ -419,42 +420,63 @@ def test_an_overlapping_file_brings_only_what_is_new(load, payment):
     assert money() == [*money_before, ("statement", OTHER, 80, None, None, [])]
 
 
-def test_an_import_that_broke_off_is_finished_by_the_same_file(
-    load, payment, monkeypatch
-):
+@pytest.fixture
+def broken_off(load, payment, monkeypatch):
+    """An import that died when it kept its second payment, and its file."""
     queried(payment)
     rows = [
         paid(NUMBER, AT, reference=payment.reference),
         paid(OTHER, AT, "80.00", reference="MAMA"),
         charge(NUMBER, AT),
     ]
-    original = receipts.sight
+    original = receipts.merge
 
-    def crashes_at_the_second(account, told, source, **why):
+    def dies_at_the_second(receipt, told, source, now):
         if told.number == OTHER:
             raise KeyboardInterrupt
-        return original(account, told, source, **why)
+        return original(receipt, told, source, now)
 
-    monkeypatch.setattr(receipts, "sight", crashes_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        load(*rows)
+    with monkeypatch.context() as patches:
+        patches.setattr(receipts, "merge", dies_at_the_second)
+        patches.setattr(statement_booking, "TOLD_AT_ONCE", 1)
+        with pytest.raises(KeyboardInterrupt):
+            load(*rows)
     [half] = StatementImport.objects.all()
     assert half.finished_at is None
+    assert [one.number for one in Receipt.objects.all()] == [NUMBER]
     assert Movement.objects.count() == 0
-    monkeypatch.undo()
+    return half, as_csv(half.account, DAY, NEXT, *rows)
 
-    done = statement_import.imported(
-        account=half.account,
-        data=as_csv(half.account, DAY, NEXT, *rows),
-        file_name="day.csv",
-        actor=half.imported_by,
-    )
 
-    assert (done.pk, done.finished_at is not None) == (half.pk, True)
-    assert counts(done) == {
+def is_whole(row):
+    row.refresh_from_db()
+    assert row.finished_at is not None
+    assert counts(row) == {
         "payments": 2, "new_receipts": 2, "filled": 1, "movements": 1, "disputed": 0,
     }  # fmt: skip
     assert {one.receipt for one in Collection.objects.all()} == {NUMBER, OTHER}
+
+
+def test_an_import_that_broke_off_is_finished_by_the_same_file(broken_off):
+    half, file = broken_off
+
+    done = statement_import.imported(
+        account=half.account, data=file, file_name="x.csv", actor=half.imported_by
+    )
+
+    assert done == half
+    is_whole(half)
+
+
+def test_an_import_that_broke_off_is_finished_by_the_sweep(broken_off, time, settings):
+    half, _ = broken_off
+    assert statement_import.hand_out() == 0
+    time.turn(settings.STATEMENT_LEASE_S)
+
+    assert statement_import.hand_out() == 1
+    statement_import.attend(half.pk)
+
+    is_whole(half)
 
 
 def test_a_receipt_that_cannot_be_resolved_is_kept_for_the_sweep(
