@@ -2,122 +2,80 @@
 
 A typed code is a claim of the person who typed it and counts nowhere as money. What
 decides is what M-Pesa itself told us: a receipt or a collection. Is there none, the
-claim is kept, M-Pesa is asked where it can be, and evidence that comes later pays the
-sale by itself (`payments.matching`). Nobody may pay with a claim above the shop's
-limit; a manager may raise the limit.
+claim is kept, and evidence that comes later pays the sale by itself
+(`payments.matching`). Nobody may pay with a claim above the shop's limit; a manager
+may raise the limit.
 
-Of another shop's money a code says only that it is used. On the platform's account
-what names no payment of this shop is not told at all (law 9).
+The cashier's request asks nobody and waits for nobody: it says what is known, and
+hands a worker the question (`ask`). The page then looks `again` by itself.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any
 
 from django.conf import settings
+from django.core import signing
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 
 from orders import lifecycle as order_lifecycle
+from orders.enums import OrderStatus
 from orders.models import Order
 from orders.queries import order_for
 from payments import (
     accounts,
     budget,
+    code_answers,
     codes,
     drawer,
-    free_money,
     inquiries,
-    ledger,
     matching,
+    queries,
+    questions,
 )
+from payments.code_answers import CodeAnswer, Found
 from payments.codes import ReadCode
 from payments.drawer_refusals import NoSuchClaim, NotThisSales, TooManyCodes
-from payments.enums import ClaimState, ReceiptState
+from payments.enums import ClaimState, RequestKind, RequestState
 from payments.models import (
-    Allocation,
     CodeClaim,
-    Collection,
     MpesaAccount,
+    OrganisationRequest,
     Payment,
     Receipt,
 )
 from shops.models import Shop
 from shops.tenancy import Access
-from smartduka.lib import clock
+from smartduka.lib import clock, later
 from smartduka.lib.transactions import repeated
 
 
 logger = logging.getLogger(__name__)
 
+ASK_TASK = "payments.tasks.ask_about_code"
 # Looking codes up is bounded, so that nobody can try them out.
 RATE_PER_USER = "20/m"
 RATE_PER_SHOP = "60/m"
-
-
-class Found(StrEnum):
-    """What is known of a code."""
-
-    FREE = "free"  # genuine, and nobody used it
-    USED_HERE = "used_here"  # it is part of this sale already
-    USED = "used"  # by another sale of the shop: which, by whom, when
-    TAKEN = "taken"  # used, and more is not said
-    SENT_BACK = "sent_back"  # M-Pesa returned it
-    DISPUTED = "disputed"  # M-Pesa's books say otherwise: a manager's to decide
-    HELD = "held"  # it may be a prompt's; M-Pesa is asked
-    CLAIMED = "claimed"  # told, not confirmed, above the limit; waits for M-Pesa
-    WAITING = "waiting"  # nobody told us of it yet
-
-
-@dataclass(frozen=True, slots=True)
-class CodeAnswer:
-    """What the till says about a code. Amounts in KES.
-
-    `amount` is M-Pesa's own word, None where it has none; `said_amount` that of the
-    message. `piece` pays this sale by `use`. `asked`: M-Pesa was asked just now.
-    `suggestions` are other spellings, those first that M-Pesa told us of.
-    """
-
-    found: Found
-    number: str
-    amount: Decimal | None = None
-    balance: Decimal = Decimal(0)
-    said_amount: Decimal | None = None
-    piece: str = ""
-    sale_number: int | None = None
-    used_by: str = ""
-    used_at: datetime | None = None
-    disputed_at: datetime | None = None
-    claim: CodeClaim | None = None
-    asked: bool = False
-    suggestions: tuple[str, ...] = ()
-    learned: str = ""
-
-    @property
-    def rest(self) -> Decimal:
-        """What the sale still needs after it; below zero: so much is too much."""
-        return self.balance - (self.amount or Decimal(0))
-
-    @property
-    def is_contradicted(self) -> bool:
-        """Whether the message tells another amount than M-Pesa."""
-        return None not in (self.amount, self.said_amount) and (
-            self.amount != self.said_amount
-        )
+# How long a page says that M-Pesa is being asked, and how long it may look again.
+ASKING_S = 60
+MARK_LIVES_S = 3600
+MARK_SALT = "payments.code_box"
+MOST_CLAIMS = 8
+UNDECIDED = (Found.HELD, Found.CLAIMED, Found.WAITING)
+# M-Pesa said all that it will say to a question.
+OVER = (RequestState.ANSWERED, RequestState.REFUSED)
 
 
 def check(*, access: Access, order_id: object, text: str) -> CodeAnswer:
-    """Say what is known of a pasted message or a typed code, for an open sale.
+    """Say at once what is known of a pasted message or a typed code, for an open sale.
 
-    What the sale's customer may still be paying is asked about first (law 6): the code
-    may be that prompt's. What nobody told us of is kept as a claim of this sale, and
-    asked about. Call outside any transaction.
+    What nobody told us of is kept as a claim of this sale. What is not decided is
+    asked about by a worker: the sale's prompts too, for the code may be one of theirs
+    (law 6). Opens transactions; no network.
 
     Raises Forbidden, NotFound, OrderNotOpen, UnreadableCode, TooManyCodes.
     """
@@ -126,17 +84,63 @@ def check(*, access: Access, order_id: object, text: str) -> CodeAnswer:
     order_lifecycle.require_open(order)
     read = codes.read(text)
     _count(access)
-    learned = drawer.ask_first(order)
-    order = order_for(access.shop, order_id)
-    order_lifecycle.require_open(order)
-    answer = _look(access, order, read, learned)
+    answer = code_answers.look(access.shop, order, read)
     if answer.found is Found.HELD:
-        # The question that held it may be answered by now.
+        # What held it may be decided by now.
         _resolve(access.shop, read.receipt)
-        answer = _look(access, order, read, learned)
+        answer = code_answers.look(access.shop, order, read)
     if answer.found in (Found.CLAIMED, Found.WAITING):
-        return _claimed(access, order, answer)
-    return answer
+        answer = _claimed(access, order, answer)
+    now = clock.now()
+    if answer.found in UNDECIDED:
+        later.enqueue(ASK_TASK, str(order.pk), read.receipt)
+        answer = replace(answer, is_asking=_may_be_answered(order, answer, now))
+    return replace(answer, mark=_mark(order, read, now))
+
+
+def again(*, access: Access, order_id: object, mark: str) -> CodeAnswer | None:
+    """Say what is known by now of a code that `check` answered about. Only reads.
+
+    `mark` is that answer's, so nothing can be tried out with it. None: there is
+    nothing more to say, because the code was taken back, or the mark is old.
+    Raises Forbidden, NotFound.
+    """
+    access.require_seller()
+    order = order_for(access.shop, order_id)
+    known = _read_mark(order, mark)
+    if known is None or order.status != OrderStatus.OPEN:
+        return None
+    read, asked_at = known
+    answer: CodeAnswer | None = code_answers.look(access.shop, order, read)
+    assert answer is not None
+    if answer.found in (Found.CLAIMED, Found.WAITING):
+        answer = _of_claims(access.shop, order, answer)
+    if answer is None:
+        return None
+    if answer.found in UNDECIDED:
+        is_asking = _may_be_answered(order, answer, asked_at)
+        answer = replace(answer, is_asking=is_asking)
+    return replace(answer, mark=mark)
+
+
+def ask(order_id: uuid.UUID | str, number: str) -> None:
+    """Ask M-Pesa about a code that was typed for a sale, and about its prompts.
+
+    What a worker does after `check`; doing it twice asks once. Call outside any
+    transaction: this is network.
+    """
+    order = Order.objects.select_related("shop").get(pk=order_id)
+    if order.status != OrderStatus.OPEN:
+        return
+    questions.ask_first(queries.undecided_of_order(order))
+    _resolve(order.shop, number)
+    claim = (
+        CodeClaim.objects.filter(order=order, number=number, state=ClaimState.WAITING)
+        .select_related("account", "created_by")
+        .first()
+    )
+    if claim is not None:
+        inquiries.ask_status(claim.account, number, asked_by=claim.created_by)
 
 
 def use(*, access: Access, order_id: object, number: str) -> Payment:
@@ -150,7 +154,7 @@ def use(*, access: Access, order_id: object, number: str) -> Payment:
     order_lifecycle.require_open(order)
     read = codes.read(number)
     _count(access)
-    answer = _look(access, order, read, "")
+    answer = code_answers.look(access.shop, order, read)
     if not answer.piece:
         raise NotThisSales
     return drawer.spend(
@@ -181,11 +185,16 @@ def withdraw(*, access: Access, claim_id: object) -> CodeClaim:
 
 
 def claims_of(order: Order) -> list[CodeClaim]:
-    """The codes that wait for M-Pesa, and those that it denied; the newest first."""
-    rows = CodeClaim.objects.filter(
-        order=order, state__in=(ClaimState.WAITING, ClaimState.DENIED)
-    )
-    return list(rows.order_by("-created_at", "-id")[:8])
+    """The codes that wait for M-Pesa, and those that it denied; the newest first.
+
+    Of a code that was typed again only what became of it last.
+    """
+    rows = CodeClaim.objects.filter(order=order).order_by("-created_at", "-id")
+    last: dict[str, CodeClaim] = {}
+    for claim in rows[:MOST_CLAIMS]:
+        last.setdefault(claim.number, claim)
+    shown = (ClaimState.WAITING, ClaimState.DENIED)
+    return [claim for claim in last.values() if claim.state in shown]
 
 
 def _count(access: Access) -> None:
@@ -199,141 +208,104 @@ def _count(access: Access) -> None:
 
 
 def _resolve(shop: Shop, number: str) -> None:
-    for receipt in Receipt.objects.filter(_in_reach(shop), number=number):
+    for receipt in Receipt.objects.filter(code_answers.in_reach(shop), number=number):
         matching.look(receipt.pk)
 
 
-def _in_reach(shop: Shop) -> Q:
-    """Accounts whose money may be the shop's: its own, and the platform's."""
-    return Q(account__environment=settings.MPESA_ENV) & (
-        Q(account__shop=shop) | Q(account__shop__isnull=True)
+def _mark(order: Order, read: ReadCode, at: datetime) -> str:
+    """What lets a page look again: signed, and of no use for another sale or code."""
+    said = "" if read.amount is None else str(read.amount)
+    moment = int(at.timestamp())
+    facts = [str(order.pk), read.receipt, read.is_message, said, moment]
+    return signing.dumps(facts, salt=MARK_SALT)
+
+
+def _read_mark(order: Order, mark: str) -> tuple[ReadCode, datetime] | None:
+    try:
+        facts = signing.loads(mark, salt=MARK_SALT, max_age=MARK_LIVES_S)
+    except signing.BadSignature:
+        return None
+    key, number, is_message, said, at = facts
+    if key != str(order.pk):
+        return None
+    read = ReadCode(
+        number,
+        is_message=is_message,
+        amount=Decimal(said) if said else None,
+        suggestions=() if is_message else codes.suggestions(number),
     )
+    return read, datetime.fromtimestamp(at, UTC)
 
 
-def _look(access: Access, order: Order, read: ReadCode, learned: str) -> CodeAnswer:
-    """What is written down of a code, without asking anybody."""
-    facts: dict[str, Any] = {
-        "number": read.receipt,
-        "balance": order.balance,
-        "said_amount": read.amount,
-        "learned": learned,
-    }
-    collections = Collection.objects.filter(
-        environment=settings.MPESA_ENV, receipt=read.receipt
-    ).select_related("account", "payment__order", "payment__created_by")
-    own = next((one for one in collections if one.shop_id == access.shop.pk), None)
-    if own is not None:
-        return _of_collection(own, order, facts)
-    if any(one.shop_id is not None and one.allocated for one in collections):
-        return CodeAnswer(Found.TAKEN, **facts)
-    told = (
-        Receipt.objects.filter(
-            _in_reach(access.shop), number=read.receipt, collection__isnull=True
+def _may_be_answered(order: Order, answer: CodeAnswer, asked_at: datetime) -> bool:
+    """Whether an answer to the question of that moment may come any moment."""
+    if clock.now() >= asked_at + clock.seconds(ASKING_S):
+        return False
+    if answer.found is Found.HELD or queries.undecided_of_order(order).exists():
+        return True
+    if answer.claim is None or not inquiries.can_ask(answer.claim.account):
+        return False
+    since = asked_at - clock.seconds(settings.STATUS_MIN_GAP_S)
+    request = (
+        OrganisationRequest.objects.filter(
+            kind=RequestKind.STATUS,
+            account=answer.claim.account,
+            receipt=answer.number,
+            asked_at__gt=since,
         )
-        .select_related("account")
+        .order_by("-asked_at")
         .first()
     )
-    if told is not None and _is_told_here(told, access.shop):
-        return _of_receipt(told, access.shop, facts)
-    return CodeAnswer(Found.WAITING, suggestions=_known_first(access, read), **facts)
-
-
-def _of_collection(
-    collection: Collection, order: Order, facts: dict[str, Any]
-) -> CodeAnswer:
-    facts["amount"] = collection.amount
-    if collection.reversed_at is not None:
-        return CodeAnswer(Found.SENT_BACK, **facts)
-    rest = free_money.unused(collection)
-    if rest > 0 and collection.disputed:
-        return CodeAnswer(Found.DISPUTED, disputed_at=collection.disputed_at, **facts)
-    if rest > 0:
-        facts["amount"] = rest
-        return CodeAnswer(Found.FREE, piece=f"collection:{collection.pk}", **facts)
-    portion = _first_use(collection)
-    used_for = portion.order if portion is not None else None
-    if used_for is not None and used_for.pk == order.pk:
-        return CodeAnswer(Found.USED_HERE, **facts)
-    payment = collection.payment
-    actor = portion.actor if portion is not None else None
-    if actor is None and payment is not None:
-        actor = payment.created_by
-    return CodeAnswer(
-        Found.USED,
-        sale_number=used_for.number if used_for is not None else None,
-        used_by=actor.get_username() if actor is not None else "",
-        used_at=portion.created_at if portion is not None else collection.sighted_at,
-        **facts,
-    )
-
-
-def _first_use(collection: Collection) -> Allocation | None:
-    return (
-        ledger.current(collection)
-        .select_related("order", "actor")
-        .order_by("id")
-        .first()
-    )
-
-
-def _of_receipt(receipt: Receipt, shop: Shop, facts: dict[str, Any]) -> CodeAnswer:
-    facts["amount"] = receipt.amount
-    step = matching.decide(receipt).step
-    is_held = receipt.state == ReceiptState.HELD
-    if is_held or step not in drawer.UNDECIDED_STEPS:
-        return CodeAnswer(Found.HELD, **facts)
-    if receipt.alarm:
-        since = free_money.alarmed_at(receipt)
-        return CodeAnswer(Found.DISPUTED, disputed_at=since, **facts)
-    if matching.may_spend(receipt, shop):
-        return CodeAnswer(Found.FREE, piece=f"receipt:{receipt.pk}", **facts)
-    return CodeAnswer(Found.CLAIMED, **facts)
-
-
-def _is_told_here(receipt: Receipt, shop: Shop) -> bool:
-    """Whether this shop may learn that M-Pesa told of a receipt."""
-    return receipt.account.shop_id == shop.pk or free_money.is_named(receipt, shop)
-
-
-def _known_first(access: Access, read: ReadCode) -> tuple[str, ...]:
-    """Other spellings of a typed code, those first that are money of this shop."""
-    known = set(
-        Collection.objects.filter(
-            shop=access.shop, receipt__in=read.suggestions
-        ).values_list("receipt", flat=True)
-    ) | set(
-        Receipt.objects.filter(
-            account__shop=access.shop,
-            number__in=read.suggestions,
-            state=ReceiptState.CLAIMED,
-        ).values_list("number", flat=True)
-    )
-    return tuple(sorted(read.suggestions, key=lambda one: one not in known))
+    return request is None or request.state not in OVER
 
 
 def _claimed(access: Access, order: Order, answer: CodeAnswer) -> CodeAnswer:
-    """Keep a code as a claim of the sale, and ask M-Pesa what it knows."""
-    facts = {name: getattr(answer, name) for name in CodeAnswer.__slots__}
+    """Keep a code as a claim of the sale; another sale may have it already."""
     account = _account_for(access.shop, answer.number)
     claim = _claim(access, order, account, answer)
     if claim is None:
-        return CodeAnswer(Found.TAKEN, answer.number, balance=answer.balance)
+        return _taken(answer)
     if claim.order_id != order.pk:
-        return CodeAnswer(
-            Found.USED,
-            answer.number,
-            balance=answer.balance,
-            sale_number=claim.order.number,
-            used_by=claim.created_by.get_username(),
-            used_at=claim.created_at,
-            claim=claim,
-        )
+        return _typed_elsewhere(answer, claim)
     # Its evidence may have come between the look and the claim.
     _resolve(access.shop, answer.number)
-    asked = None
-    if inquiries.can_ask(account):
-        asked = inquiries.ask_status(account, answer.number, asked_by=access.user)
-    return CodeAnswer(**facts | {"claim": claim, "asked": asked is not None})
+    return replace(answer, claim=claim)
+
+
+def _of_claims(shop: Shop, order: Order, answer: CodeAnswer) -> CodeAnswer | None:
+    """What became of the claim of a code that M-Pesa has not confirmed."""
+    typed = CodeClaim.objects.filter(number=answer.number)
+    own = typed.filter(order=order).select_related("account").first()
+    if own is not None and own.state == ClaimState.WAITING:
+        return replace(answer, claim=own)
+    if own is not None and own.state == ClaimState.DENIED:
+        return replace(answer, found=Found.DENIED, claim=own, why=own.why)
+    other = (
+        typed.filter(code_answers.in_reach(shop), state=ClaimState.WAITING)
+        .select_related("order", "created_by")
+        .first()
+    )
+    if other is None:
+        return None
+    if other.shop_id != shop.pk:
+        return _taken(answer)
+    return _typed_elsewhere(answer, other)
+
+
+def _taken(answer: CodeAnswer) -> CodeAnswer:
+    return CodeAnswer(Found.TAKEN, answer.number, balance=answer.balance)
+
+
+def _typed_elsewhere(answer: CodeAnswer, claim: CodeClaim) -> CodeAnswer:
+    return CodeAnswer(
+        Found.USED,
+        answer.number,
+        balance=answer.balance,
+        sale_number=claim.order.number,
+        used_by=claim.created_by.get_username(),
+        used_at=claim.created_at,
+        claim=claim,
+    )
 
 
 def _account_for(shop: Shop, number: str) -> MpesaAccount:
@@ -342,7 +314,9 @@ def _account_for(shop: Shop, number: str) -> MpesaAccount:
     Raises NotConfigured.
     """
     told = (
-        Receipt.objects.filter(_in_reach(shop), number=number, account__shop=shop)
+        Receipt.objects.filter(
+            code_answers.in_reach(shop), number=number, account__shop=shop
+        )
         .select_related("account")
         .first()
     )

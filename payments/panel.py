@@ -17,7 +17,7 @@ from orders import queries as orders
 from orders.enums import OrderStatus
 from orders.models import Order
 from payments import cash, code_box, offers, ordering, prompting, queries
-from payments.code_box import CodeAnswer
+from payments.code_answers import CodeAnswer, Found
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
 from payments.refusals import AlreadySent, IdempotencyMismatch
@@ -38,7 +38,8 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
     """The sheet of a sale: of the payment that is asked for, or the newest.
 
     `method` asks for a form instead; with the `key` of a form whose answer was lost
-    it is the sheet of the payment that the form made all the same. `seen` is the
+    it is the sheet of the payment that the form made all the same, and with the mark
+    `again` it has what is known by now of the code that was checked. `seen` is the
     fingerprint of the sheet that the browser has: nothing is sent when it would be
     the same again.
     """
@@ -49,7 +50,10 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
         if made := queries.payment_of_form(order, _own_key(request.GET)):
             return _answer_of(request, access, made)
         entry = _blank(access, order, method, request)
-        return _answer(request, access, order_id, entry=entry)
+        answer = None
+        if mark := request.GET.get("again", "")[:400]:
+            answer = code_box.again(access=access, order_id=order_id, mark=mark)
+        return _answer(request, access, order_id, entry=entry, answer=answer)
     wanted = request.GET.get("payment")
     return _answer(request, access, order_id, focus_id=wanted or None)
 
@@ -313,7 +317,11 @@ def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:
     """What may have been paid by hand for an open sale, for who may take it."""
     if order.status != OrderStatus.OPEN or not access.may_sell:
         return ByHand()
-    return ByHand(offers.offers_for(order), code_box.claims_of(order), answer)
+    claims = code_box.claims_of(order)
+    if answer is not None and answer.found is Found.DENIED:
+        # What is said large is not said twice.
+        claims = [one for one in claims if one.number != answer.number]
+    return ByHand(offers.offers_for(order), claims, answer)
 
 
 def _rendered(

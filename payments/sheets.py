@@ -21,7 +21,7 @@ from django.utils.translation import get_language
 
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments.code_box import CodeAnswer
+from payments.code_answers import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import CodeClaim, Payment
 from payments.offers import Offers
@@ -229,6 +229,7 @@ def _fingerprint(
 ) -> str:
     facts = [name, order.status, order.paid, order.surplus]
     facts += by_hand.offers.facts
+    facts += by_hand.answer.facts if by_hand.answer else []
     facts += [(claim.pk, claim.state) for claim in by_hand.claims]
     for p in payments:
         facts += [p.pk, p.status, p.receipt, p.result_code, p.is_undecided]

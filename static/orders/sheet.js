@@ -8,7 +8,7 @@ const GREEN_AT_LEAST_MS = 1500;
 const ASK_AGAIN_MS = 5000;
 const SOONEST_MS = 2000;
 // What a form tells beside what is typed into it.
-const FACTS_OF_FORM = ["#to-pay", "#undecided", ".paid-so-far:not(#claims)", "#claims", "#offer", ".notes:not(.codes)"];
+const FACTS_OF_FORM = ["#to-pay", "#undecided", ".paid-so-far:not(#claims)", "#claims", "#offer", "#found", ".notes:not(.codes)"];
 
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 const clockText = (seconds) =>
@@ -150,7 +150,8 @@ export class Sheet extends EventTarget {
       clock.show(Math.max(Math.ceil((clock.until - now) / 1000), 0));
     }
     if (now >= this.refreshAt) {
-      this.refreshAt = now + ASK_AGAIN_MS;
+      const { every } = this.root?.dataset ?? {};
+      this.refreshAt = now + (every === undefined ? ASK_AGAIN_MS : Number(every) * 1000);
       this.look();
     }
   }
@@ -219,6 +220,8 @@ export class Sheet extends EventTarget {
   // A form that somebody types into keeps what is typed; only the facts change.
   refreshForm(root, next) {
     root.dataset.seen = next.dataset.seen;
+    if (next.dataset.every === undefined) delete root.dataset.every;
+    else root.dataset.every = next.dataset.every;
     for (const fact of FACTS_OF_FORM) {
       const [old, fresh] = [root.querySelector(fact), next.querySelector(fact)];
       const focused = old?.contains(document.activeElement) ? document.activeElement.id : "";
@@ -233,6 +236,10 @@ export class Sheet extends EventTarget {
       const fresh = next.querySelector(field);
       if (fresh) root.querySelector(field).placeholder = fresh.placeholder;
     }
+    // Whoever waits for an answer presses Enter on it; whoever types goes on typing.
+    const now = root.querySelector('[data-focus="now"]');
+    const code = root.querySelector("#code");
+    if (now && document.activeElement === code && code.value === code.defaultValue) now.focus();
     const balance = next.querySelector("[data-balance]")?.dataset.balance;
     if (balance) root.querySelector("[data-balance]").dataset.balance = balance;
     root.querySelector("#given")?.dispatchEvent(new Event("input"));

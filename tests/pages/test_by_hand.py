@@ -1,5 +1,6 @@
 """Paid at the till: the offer, the code box, and the money that a manager sorts."""
 
+import html
 import re
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from orders.models import Order
-from payments import accounts, drawer, ledger, matching, receipts
+from payments import accounts, code_box, drawer, ledger, matching, receipts
 from payments.enums import Source
 from payments.models import CodeClaim, Collection, MpesaSettings, Payment, Refund
 from payments.receipts import Told
@@ -60,6 +61,13 @@ def arrive(account, number=CODE, amount=250, source=Source.PULL):
 
 def post(person, path, **typed):
     return person.client.post(f"/till/pay/{path}", typed)
+
+
+def again_of(sheet):
+    """The address at which an open sheet looks for something new."""
+    url = html.unescape(re.search(r'data-url="([^"]+)"', sheet)[1])
+    seen = re.search(r'data-seen="(\w+)"', sheet)[1]
+    return f"{url}{'&' if '?' in url else '?'}seen={seen}"
 
 
 def text_of(response):
@@ -252,14 +260,66 @@ def test_an_unknown_code_waits_is_shown_and_is_taken_back(bob, account, order):
     assert claim.state == "withdrawn"
 
 
+def test_an_open_sheet_looks_again_by_itself_until_mpesa_answered(
+    bob, account, order, monkeypatch
+):
+    account.initiator_name, account.initiator_password = "till", "secret"
+    account.save()
+    sheet = post(bob, f"{order.pk}/code", text=CODE).content.decode()
+    assert "Not found yet, asking M-Pesa" in sheet
+    assert 'data-every="2"' in sheet
+    path = again_of(sheet)
+    assert bob.get(path).status_code == 204
+
+    monkeypatch.setattr(code_box, "ASKING_S", 0)
+
+    fresh = bob.get(path)
+    assert fresh.status_code == 200
+    assert "Not found yet" in text_of(fresh)
+    assert "asking M-Pesa" not in text_of(fresh)
+    assert "data-every" not in fresh.content.decode()
+    assert 'data-refresh-in="4"' in fresh.content.decode()
+
+
+def test_an_open_sheet_learns_that_mpesa_does_not_know_the_code(bob, account, order):
+    path = again_of(post(bob, f"{order.pk}/code", text=CODE).content.decode())
+    CodeClaim.objects.update(
+        state="denied", why="M-Pesa does not know this code. Look at the SMS again."
+    )
+
+    fresh = bob.get(path)
+
+    assert fresh.content.decode().count("M-Pesa does not know this code.") == 1
+    assert "Ask the customer for another message" in text_of(fresh)
+    assert "data-every" not in fresh.content.decode()
+
+
+def test_an_open_sheet_learns_that_the_money_is_gone(bob, mary, account, order, duka):
+    arrive(account)
+    sheet = post(bob, f"{order.pk}/code", text=CODE).content.decode()
+    assert 'id="use-code"' in sheet
+    other = OrderFactory(shop=duka)
+    post(mary, f"{other.pk}/code/use", number=CODE)
+
+    fresh = bob.get(again_of(sheet))
+
+    assert f"Used already Sale {other.number} · mary" in text_of(fresh)
+    assert "use-code" not in fresh.content.decode()
+
+
+@pytest.mark.parametrize("mark", ["x", "é" * 900, "a:b:c"])
+def test_a_mark_of_nonsense_shows_the_empty_box(bob, account, order, mark):
+    sheet = bob.get(f"/till/pay/{order.pk}", {"method": "code", "again": mark})
+
+    assert (sheet.status_code, 'id="found"' in sheet.content.decode()) == (200, False)
+
+
 def test_evidence_turns_the_open_sheet_green(bob, account, order):
     sheet = post(bob, f"{order.pk}/code", text=CODE).content.decode()
-    seen = re.search(r'data-seen="(\w+)"', sheet)[1]
 
     arrive(account)
 
-    path = f"/till/pay/{order.pk}?method=code"
-    fresh = bob.get(path, {"method": "code", "seen": seen})
+    fresh = bob.get(again_of(sheet))
     assert 'data-state="paid"' in fresh.content.decode()
 
 

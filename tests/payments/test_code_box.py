@@ -1,12 +1,15 @@
 """The code box: what the till says of a code, and what it never does."""
 
+from dataclasses import replace
+
 import pytest
 from django.core.cache import cache
 from django.db import transaction
+from django_q.models import OrmQ
 
 from orders import lifecycle as order_lifecycle
-from payments import code_box, codes, drawer, gateways, matching, receipts
-from payments.code_box import Found
+from payments import code_box, codes, drawer, gateways, matching, receipts, tasks
+from payments.code_answers import CodeAnswer, Found
 from payments.drawer_refusals import (
     HeldMoney,
     NoSuchClaim,
@@ -14,6 +17,7 @@ from payments.drawer_refusals import (
     TooManyCodes,
 )
 from payments.enums import Source
+from payments.gateways.base import GatewayError
 from payments.models import (
     Allocation,
     CodeClaim,
@@ -91,6 +95,19 @@ def check(access, order, text=R1):
 
 def use(access, order, number=R1):
     return code_box.use(access=access, order_id=order.pk, number=number)
+
+
+def again(access, order, answer):
+    """What an open page learns when it looks again."""
+    return code_box.again(access=access, order_id=order.pk, mark=answer.mark)
+
+
+def work():
+    """What a worker does of the questions that were handed out."""
+    for row in OrmQ.objects.order_by("pk"):
+        if row.task["func"] == code_box.ASK_TASK:
+            row.delete()
+            tasks.ask_about_code(*row.task["args"])
 
 
 def claims():
@@ -217,7 +234,7 @@ def test_code_used_in_another_shop_is_only_used(seller, order, account, charlie)
 
     answer = check(seller, order)
 
-    assert answer == code_box.CodeAnswer(Found.TAKEN, R1, balance=kes(250))
+    assert replace(answer, mark="") == CodeAnswer(Found.TAKEN, R1, balance=kes(250))
     assert claims() == []
 
 
@@ -273,7 +290,7 @@ def test_unknown_code_is_kept_and_counts_nowhere(seller, order, account):
         answer = check(seller, order, SMS)
 
     claim = CodeClaim.objects.get()
-    assert (answer.found, answer.claim, answer.asked) == (
+    assert (answer.found, answer.claim, answer.is_asking) == (
         Found.WAITING, claim, False,
     )  # fmt: skip
     assert (claim.shop, claim.order, claim.account, claim.number) == (
@@ -311,13 +328,17 @@ def test_notice_alone_pays_no_sale_whose_code_was_typed(seller, order, account):
     assert claims() == [(R1, order.number, "waiting")]
 
 
-def test_mpesa_is_asked_and_its_answer_pays_the_sale(
+def test_mpesa_is_asked_by_a_worker_and_its_answer_pays_the_sale(
     seller, order, account, organisation
 ):
     answer = check(seller, order)
+    assert (answer.found, answer.is_asking) == (Found.WAITING, True)
+    assert organisation.questions == []
+    assert OrganisationRequest.objects.count() == 0
+    work()
     [request] = OrganisationRequest.objects.all()
-    assert (answer.found, answer.asked) == (Found.WAITING, True)
     assert [one.receipt for one in organisation.questions] == [R1]
+    assert again(seller, order, answer) == answer
     assert request.asked_by == seller.user
 
     bodies.tell(
@@ -330,7 +351,8 @@ def test_mpesa_is_asked_and_its_answer_pays_the_sale(
 
 
 def test_mpesa_does_not_know_the_code(seller, order, account, organisation):
-    check(seller, order)
+    answer = check(seller, order)
+    work()
     [request] = OrganisationRequest.objects.all()
 
     with nothing_changes():
@@ -339,6 +361,11 @@ def test_mpesa_does_not_know_the_code(seller, order, account, organisation):
     assert claims() == [(R1, order.number, "denied")]
     [told] = code_box.claims_of(order)
     assert told.why == "M-Pesa does not know this code. Look at the SMS again."
+    seen = again(seller, order, answer)
+    assert (seen.found, seen.why, seen.is_asking) == (Found.DENIED, told.why, False)
+    # Typed once more it is a new claim, and of the two only the new one is shown.
+    assert check(seller, order).found is Found.WAITING
+    assert [one.state for one in code_box.claims_of(order)] == ["waiting"]
 
 
 def test_other_spellings_are_offered_those_first_that_are_money(seller, order, account):
@@ -375,7 +402,7 @@ def test_used_claim_is_not_withdrawn(seller, order, account):
 # Belongs to a prompt.
 
 
-def test_code_of_this_sales_own_prompt_is_asked_about_first(
+def test_code_of_this_sales_own_prompt_is_asked_about_by_a_worker(
     seller, order, account, mpesa
 ):
     payment = PaymentFactory(order=order, phone=FULL)
@@ -383,9 +410,11 @@ def test_code_of_this_sales_own_prompt_is_asked_about_first(
     assert receipt.state == "held"
     mpesa.answers[payment.checkout_request_id] = final("0")
 
-    with pytest.raises(order_lifecycle.OrderNotOpen, match="paid already"):
-        check(seller, order)
+    answer = check(seller, order)
+    assert (answer.found, answer.is_asking, mpesa.questions) == (Found.HELD, True, [])
+    work()
 
+    assert again(seller, order, answer) is None
     payment.refresh_from_db()
     assert (payment.status, payment.receipt) == ("completed", R1)
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
@@ -411,9 +440,11 @@ def test_prompt_that_failed_lets_its_held_receipt_go(seller, order, account, mpe
     mpesa.answers[payment.checkout_request_id] = final("1032")
 
     answer = check(seller, order)
+    assert (answer.found, answer.is_asking) == (Found.HELD, True)
+    work()
 
+    answer = again(seller, order, answer)
     assert (answer.found, answer.amount) == (Found.FREE, kes(250))
-    assert "M-Pesa was asked first: nothing else was paid." in answer.learned
     use(seller, order)
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
 
@@ -433,6 +464,139 @@ def test_claim_that_became_held_between_look_and_use(
     with pytest.raises(HeldMoney):
         use(seller, order)
     assert not Collection.objects.exists()
+
+
+# Asked by a worker, looked at again by the page.
+
+
+def test_check_calls_nobody_whatever_is_undecided(
+    seller, order, account, organisation, mpesa, monkeypatch
+):
+    PaymentFactory(order=order, phone="254733000222", amount=100)
+    monkeypatch.setattr(gateways, "mpesa", lambda: pytest.fail("asked in the request"))
+    monkeypatch.setattr(
+        gateways, "organisation", lambda: pytest.fail("asked in the request")
+    )
+
+    answer = check(seller, order)
+
+    assert (answer.found, answer.is_asking) == (Found.WAITING, True)
+    assert again(seller, order, answer) == answer
+    [row] = [one for one in OrmQ.objects.all() if "about_code" in one.task["func"]]
+    assert row.task["args"] == (str(order.pk), R1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_asking"), [(0, True), (59, True), (60, False), (600, False)]
+)
+def test_page_says_for_a_minute_that_mpesa_is_asked(
+    seller, order, account, organisation, time, seconds, is_asking
+):
+    answer = check(seller, order)
+    time.turn(seconds)
+
+    seen = again(seller, order, answer)
+
+    assert (seen.found, seen.is_asking) == (Found.WAITING, is_asking)
+
+
+def test_refused_question_is_not_waited_for(seller, order, account, organisation):
+    organisation.answers.append(GatewayError("no such user", certain=True))
+    answer = check(seller, order)
+    work()
+
+    assert again(seller, order, answer).is_asking is False
+
+
+def test_lost_question_is_waited_for(seller, order, account, organisation):
+    organisation.answers.append(GatewayError("cut off", certain=False))
+    answer = check(seller, order)
+    work()
+
+    assert again(seller, order, answer).is_asking is True
+
+
+def test_where_nobody_can_be_asked_nobody_is_waited_for(seller, order, account):
+    answer = check(seller, order)
+    work()
+
+    assert (answer.found, answer.is_asking) == (Found.WAITING, False)
+    assert OrganisationRequest.objects.count() == 0
+
+
+def test_worker_asks_once_and_nothing_of_a_closed_sale(
+    seller, order, account, organisation
+):
+    check(seller, order)
+    check(seller, order)
+    work()
+    assert len(organisation.questions) == 1
+    order_lifecycle.cancel(order.pk, actor=seller.user)
+
+    with nothing_changes():
+        code_box.ask(order.pk, R2)
+    assert len(organisation.questions) == 1
+
+
+def test_free_code_that_is_taken_meanwhile_turns_into_used(
+    duka, seller, order, account
+):
+    sight(account)
+    answer = check(seller, order)
+    other = OrderFactory(shop=duka)
+    use(seller, other)
+
+    seen = again(seller, order, answer)
+
+    assert (seen.found, seen.sale_number, seen.piece) == (Found.USED, other.number, "")
+
+
+def test_code_that_was_taken_back_is_not_looked_at_again(seller, order, account):
+    answer = check(seller, order)
+    code_box.withdraw(access=seller, claim_id=answer.claim.pk)
+
+    assert again(seller, order, answer) is None
+
+
+def test_code_that_waits_elsewhere_is_told_again(duka, seller, order, account, charlie):
+    here = OrderFactory(shop=duka)
+    check(seller, here)
+    answer = check(seller, order)
+
+    assert answer.found is Found.USED
+    assert again(seller, order, answer) == answer
+    CodeClaim.objects.update(shop=charlie.shop, order=charlie.order)
+    assert again(seller, order, answer).found is Found.TAKEN
+
+
+def test_other_spellings_stay_while_the_page_looks_again(seller, order, account):
+    answer = check(seller, order, "UA05B2K9QT")
+
+    assert answer.suggestions
+    assert again(seller, order, answer) == answer
+
+
+def test_mark_is_for_one_sale_one_code_and_an_hour(
+    duka, seller, order, account, time, audrey, charlie
+):
+    answer = check(seller, order, SMS)
+    assert again(seller, order, answer) == answer
+    other = OrderFactory(shop=duka)
+
+    assert again(seller, other, answer) is None
+    for mark in ("", "x", answer.mark[:-1], answer.mark.replace(":", "")):
+        assert code_box.again(access=seller, order_id=order.pk, mark=mark) is None
+    with pytest.raises(Forbidden):
+        again(Access(audrey.user, duka, "auditor"), order, answer)
+    with pytest.raises(NotFound):
+        again(seller, charlie.order, answer)
+
+
+def test_mark_grows_old(seller, order, account, monkeypatch):
+    answer = check(seller, order)
+    monkeypatch.setattr(code_box, "MARK_LIVES_S", -1)
+
+    assert again(seller, order, answer) is None
 
 
 # Who may, and how often.
