@@ -44,11 +44,6 @@ def ask_about_code(order_id: str, number: str) -> None:
     code_box.ask(order_id, number)
 
 
-def ask_about_code(order_id: str, number: str) -> None:
-    """Ask M-Pesa about a code that was typed for a sale."""
-    code_box.ask(order_id, number)
-
-
 def sweep() -> None:
     """Hand out what was not picked up."""
     reconciliation.sweep()
