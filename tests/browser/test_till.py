@@ -195,6 +195,19 @@ def test_double_click_on_send_is_one_push(till, goods, installation):
     assert rows(installation, found) == [(1,)]
 
 
+def test_scan_is_told_by_the_keys_own_times(till, goods):
+    barcode = goods[0]["barcode"]
+    till.keys(barcode, gap_s=0.02, pause_s=0.15)
+    expect(till.page.locator(".line")).to_have_count(1)
+
+    # A person's keys, 60 ms apart, are none, though the browser gets them at once.
+    till.keys(barcode, gap_s=0.06)
+    till.scan(goods[1]["barcode"])
+
+    expect(till.page.locator(".line")).to_have_count(2)
+    expect(till.page.locator("#count")).to_have_text("2 pieces")
+
+
 def test_scan_while_the_number_is_typed_leaves_the_number(till, goods):
     add(till, goods[0])
     till.page.keyboard.press("Alt+2")
