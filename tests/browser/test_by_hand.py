@@ -37,6 +37,26 @@ with transaction.atomic():
 matching.resolve(receipt.pk)
 """
 
+PROMPT = """
+from payments.models import MpesaAccount
+from tests.factories import OrderFactory, PaymentFactory
+account = MpesaAccount.objects.get(shortcode="600300")
+PaymentFactory(
+    order=OrderFactory(shop=account.shop, total={amount}), account=account,
+    phone="254700000149", checkout_request_id="ws_CO_1")
+"""
+PROMPT_FAILED = """
+from django.db import transaction
+from payments import matching, settlement
+from payments.enums import Source
+from payments.models import Payment, Receipt
+payment = Payment.objects.get(checkout_request_id="ws_CO_1")
+with transaction.atomic():
+    order, held = settlement.locked(payment.pk)
+    settlement.record_failure(order, held, "1032", source=Source.QUERY)
+matching.resolve(Receipt.objects.get().pk)
+"""
+
 
 def arrive(installation, number, amount, source="PULL"):
     """Money comes by hand to the shop's own till."""
@@ -51,14 +71,8 @@ def test_code_of_a_payment_by_hand_turns_the_sale_green(shop, till_of, simulator
     with WorkerProcess(installation):
         till = till_of(installation)
         till.expect_live("on")
-        till.page.locator(".tile", has_text=soda["name"]).click()
-        expect(till.page.locator(".line")).to_have_count(1)
-        till.page.keyboard.press("Alt+2")
-        till.expect_state("mpesa")
-        till.page.keyboard.press("Alt+3")
-        till.expect_state("code")
+        open_code_box(till, soda)
         code = till.page.locator("#code")
-        expect(code).to_be_focused()
         till.picture("code-box")
 
         price = int(float(soda["price"]))
@@ -75,6 +89,83 @@ def test_code_of_a_payment_by_hand_turns_the_sale_green(shop, till_of, simulator
     assert rows(installation, "select status, surplus from orders_order") == [
         ("paid", 0)
     ]
+
+
+def open_code_box(till, product):
+    till.page.locator(".tile", has_text=product["name"]).click()
+    expect(till.page.locator(".line")).to_have_count(1)
+    till.page.keyboard.press("Alt+2")
+    till.expect_state("mpesa")
+    till.page.keyboard.press("Alt+3")
+    till.expect_state("code")
+    expect(till.page.locator("#code")).to_be_focused()
+
+
+def test_answer_comes_at_once_and_the_page_looks_again_by_itself(
+    shop, till_of, simulator
+):
+    installation = shop()
+    installation.manage("shell", "-c", OWN_TILL)
+    soda = installation.demo["shops"][0]["products"][0]
+    till = till_of(installation)
+    open_code_box(till, soda)
+    paid = simulator.pay("5600301", int(float(soda["price"])), phone=CUSTOMER)
+    till.page.keyboard.type(paid["receipt"])
+    till.page.keyboard.press("Enter")
+
+    # Nobody asks M-Pesa as long as no worker runs: the answer needed nobody.
+    answer = till.page.locator("#answer")
+    expect(answer).to_contain_text("Not found yet, asking M-Pesa")
+    expect(till.page.locator("#code")).to_be_focused()
+    till.page.keyboard.type("typed meanwhile")
+    till.picture("code-asking")
+    with WorkerProcess(installation):
+        till.expect_state("paid", timeout_s=40)
+
+    assert rows(installation, PAYMENTS) == [("c2b", "completed", paid["receipt"])]
+
+
+def test_page_says_by_itself_that_mpesa_does_not_know_the_code(shop, till_of):
+    installation = shop()
+    installation.manage("shell", "-c", OWN_TILL)
+    till = till_of(installation)
+    open_code_box(till, installation.demo["shops"][0]["products"][0])
+    till.page.keyboard.type("UAE5B2K9QT")
+    till.page.keyboard.press("Enter")
+    answer = till.page.locator("#answer")
+    expect(answer).to_contain_text("Not found yet, asking M-Pesa")
+
+    with WorkerProcess(installation):
+        expect(answer).to_contain_text("does not know this code", timeout=40_000)
+
+    till.expect_state("code")
+    expect(till.page.locator("#code")).to_be_focused()
+    expect(till.page.locator("#claims")).to_have_count(0)
+    till.picture("code-denied")
+    assert rows(installation, PAYMENTS) == []
+
+
+def test_enter_takes_money_that_became_free_while_the_page_was_open(shop, till_of):
+    installation = shop()
+    installation.manage("shell", "-c", OWN_TILL)
+    soda = installation.demo["shops"][0]["products"][0]
+    price = int(float(soda["price"]))
+    till = till_of(installation)
+    open_code_box(till, soda)
+    # Another sale's prompt of the amount is undecided, so the money is held.
+    installation.manage("shell", "-c", PROMPT.format(amount=price))
+    arrive(installation, "UAE5B2K9QT", price)
+    till.page.keyboard.type("UAE5B2K9QT")
+    till.page.keyboard.press("Enter")
+    expect(till.page.locator("#answer")).to_contain_text("still being checked")
+    till.picture("code-held")
+
+    installation.manage("shell", "-c", PROMPT_FAILED)
+
+    expect(till.page.locator("#use-code")).to_be_focused()
+    till.picture("code-free-now")
+    till.page.keyboard.press("Enter")
+    till.expect_state("paid")
 
 
 def test_money_that_comes_is_offered_on_the_open_sheet(shop, till_of):
