@@ -169,7 +169,7 @@ def _told_by(payment: StatementRow) -> Told:
 def _match(row: StatementImport, statement: Statement, reached: int) -> Iterator[int]:
     """Find whose money they are, now that all of them are told."""
     for some in _chunks(statement.payments[reached:], MATCHED_AT_ONCE):
-        waiting = _waiting(row.account, some)
+        waiting = list(_waiting(row.account, some))
         if waiting:
             receipt_batches.look_all(row.account, waiting)
         reached += len(some)

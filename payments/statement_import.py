@@ -224,6 +224,17 @@ def _kept(
     return Received(row, is_new)
 
 
+def _due_as(row: StatementImport) -> QuerySet[StatementImport]:
+    """The import, if nobody took it since it was read."""
+    return StatementImport.objects.filter(pk=row.pk, next_try_at=row.next_try_at)
+
+
+def _claim(row: StatementImport, held_until: datetime) -> bool:
+    """Take what is due, unless another worker was faster; the attempt is counted."""
+    changed = _due_as(row).update(next_try_at=held_until, attempts=F("attempts") + 1)
+    return bool(changed)
+
+
 class _Lease:
     """One worker's right to an import, kept by conditional updates.
 
@@ -252,17 +263,15 @@ class _Lease:
         )
         if row is None:
             return None
-        held_until = now + clock.seconds(settings.STATEMENT_LEASE_S)
-        lease = cls(row, held_until, until)
-        due = StatementImport.objects.filter(pk=row.pk, next_try_at=row.next_try_at)
         if row.attempts > len(settings.STATEMENT_BACKOFF_S):
             # Each of them died, and none said why.
-            due.update(next_try_at=None, error=BROKE_OFF)
+            _due_as(row).update(next_try_at=None, error=BROKE_OFF)
             return None
-        if not due.update(next_try_at=held_until, attempts=F("attempts") + 1):
+        held_until = now + clock.seconds(settings.STATEMENT_LEASE_S)
+        if not _claim(row, held_until):
             return None
         row.attempts += 1
-        return lease
+        return cls(row, held_until, until)
 
     def goes_on(self, stage: ImportStage, reached: int) -> bool:
         """Write down how far the work got. Raises _LeaseLost."""

@@ -69,17 +69,15 @@ def summary(row: StatementImport) -> str:
 def _in_progress(row: StatementImport) -> Standing:
     stage = ImportStage(row.stage)
     first, last = SHARES[stage]
-    done = 0.0
-    told = f"{stage.label}."
+    percent, told = first, f"{stage.label}."
     if stage in COUNTED and row.payments:
-        done = min(1.0, row.reached / row.payments)
+        percent = min(last, first + (last - first) * row.reached // row.payments)
         told = f"{stage.label}: {row.reached:,} of {row.payments:,}."
     notes = ["This page shows by itself how far it is. You may leave it."]
     if stage == ImportStage.NEW and _is_late(row):
         notes.append("No worker has taken it yet: is one running?")
     if row.attempts > 1:
         notes.append("It broke off, and is tried again by itself.")
-    percent = round(first + (last - first) * done)
     return Standing("being imported", cells.WAIT, told, tuple(notes), percent)
 
 

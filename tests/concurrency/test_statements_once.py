@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import transaction
+from django_q.models import OrmQ
 
 from orders.models import Order
 from payments import (
@@ -14,8 +15,10 @@ from payments import (
     ledger,
     matching,
     pulling,
+    receipt_batches,
     refund_money,
     settlement,
+    statement_booking,
     statement_import,
 )
 from payments.enums import Source
@@ -28,6 +31,7 @@ from payments.models import (
     Payment,
     Receipt,
     Sighting,
+    StatementFile,
     StatementImport,
 )
 from payments.notices_pull import PullPage, PullRow
@@ -93,12 +97,8 @@ def both_import(account, file, actor):
     return together(job, job)
 
 
-def test_two_imports_of_a_file_are_one(account, file, alice, rendezvous):
-    rendezvous(patience_s=HASTY_S).after(statement_import, "_told_and_counted")
-
-    first, second = both_import(account, file, alice.user)
-
-    assert first == second == StatementImport.objects.get()
+def is_booked_once():
+    row = StatementImport.objects.get()
     assert sorted(Collection.objects.values_list("receipt", "amount")) == [
         (NUMBER, 250), ("UAE5B2K9QU", 80),
     ]  # fmt: skip
@@ -107,8 +107,18 @@ def test_two_imports_of_a_file_are_one(account, file, alice, rendezvous):
     back_again = Collection.objects.get(receipt="UAE5B2K9QU")
     sums = [one.amount for one in ledger.current(back_again)]
     assert (back_again.reversed_at is not None, sums) == (True, [80])
-    row = StatementImport.objects.get()
     assert (row.payments, row.new_receipts, row.movements) == (2, 2, 2)
+    assert (row.finished_at is not None, row.next_try_at) == (True, None)
+    return row
+
+
+@pytest.mark.parametrize("step", ["_told", "_waiting", "_chunks", "_settle_reversals"])
+def test_two_imports_of_a_file_are_one(account, file, alice, rendezvous, step):
+    rendezvous(patience_s=HASTY_S).after(statement_booking, step)
+
+    first, second = both_import(account, file, alice.user)
+
+    assert first == second == is_booked_once()
 
 
 def test_two_imports_of_a_file_are_two_without_the_constraint(
@@ -122,6 +132,104 @@ def test_two_imports_of_a_file_are_two_without_the_constraint(
     assert StatementImport.objects.count() == 2
     # Even then no shilling counts twice.
     assert Collection.objects.count() == 2
+
+
+def receive(account, file, actor):
+    return statement_import.receive(
+        account=account, data=file, file_name="day.csv", actor=actor
+    )
+
+
+def test_two_uploads_of_a_file_are_one(account, file, alice, rendezvous):
+    rendezvous(patience_s=HASTY_S).after(statement_import, "_require_account")
+
+    first, second = together(*[lambda: receive(account, file, alice.user)] * 2)
+
+    assert first.row == second.row
+    assert sorted([first.is_new, second.is_new]) == [False, True]
+    assert StatementFile.objects.count() == OrmQ.objects.count() == 1
+
+
+class Bookings:
+    """Counts how many workers book a file."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        original = statement_booking.book
+
+        def book(row, statement, goes_on):
+            self.count += 1
+            return original(row, statement, goes_on)
+
+        monkeypatch.setattr(statement_booking, "book", book)
+
+
+@pytest.fixture
+def bookings(monkeypatch):
+    return Bookings(monkeypatch)
+
+
+def both_attend(row):
+    results = together(*[lambda: statement_import.attend(row.pk)] * 2)
+    assert kinds(results) == ["ok", "ok"]
+
+
+def test_a_file_has_one_worker(account, file, alice, bookings, rendezvous):
+    row = receive(account, file, alice.user).row
+    rendezvous(patience_s=HASTY_S).before(statement_import, "_claim")
+
+    both_attend(row)
+
+    assert bookings.count == 1
+    is_booked_once()
+
+
+@pytest.mark.parametrize(
+    "step", ["_open", "_told", "_waiting", "_settle_reversals", "_finish"]
+)
+def test_a_file_has_two_workers_without_the_lease(
+    account, file, alice, bookings, rendezvous, monkeypatch, step
+):
+    """Even then no shilling counts twice: the lease saves work, it keeps no law."""
+    row = receive(account, file, alice.user).row
+    open_rows = StatementImport.objects.filter(finished_at__isnull=True)
+    monkeypatch.setattr(statement_import, "_due_as", lambda row: open_rows.all())
+    monkeypatch.setattr(statement_import._Lease, "_mine", lambda one: open_rows.all())
+    rendezvous().before(statement_import, "_claim")
+    rendezvous(patience_s=HASTY_S).before(statement_booking, step)
+
+    both_attend(row)
+
+    assert bookings.count == 2
+    is_booked_once()
+
+
+@pytest.mark.parametrize("name", ["sight_all", "_count_plain"])
+def test_two_workers_in_one_batch_count_it_once(account, file, alice, rendezvous, name):
+    """One counts a batch while the other one is about to."""
+    row = receive(account, file, alice.user).row
+    rendezvous(patience_s=HASTY_S).before(receipt_batches, name)
+
+    together(
+        lambda: statement_import.attend(row.pk),
+        lambda: statement_import.imported(
+            account=account, data=file, file_name="day.csv", actor=alice.user
+        ),
+    )
+
+    is_booked_once()
+
+
+def test_a_batch_counts_twice_without_the_constraint(
+    account, file, alice, off, rendezvous
+):
+    off.lock(Receipt, Collection)
+    off.constraint(Collection, "receipt_is_one_collection_of_an_account")
+    rendezvous().before(receipt_batches, "_collect")
+
+    both_import(account, file, alice.user)
+
+    assert Collection.objects.filter(receipt=NUMBER).count() == 2
 
 
 # Corrections.

@@ -96,16 +96,21 @@ def test_a_receipt_comes_from_the_list(healed_without_receipt, sale, owner, payb
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 @pytest.mark.parametrize("times", ["day_first", "iso"])
 def test_a_receipt_comes_from_the_statement(
-    healed_without_receipt, sale, mpesa, owner, paybill, kind, times
+    healed_without_receipt, sale, mpesa, shopfront, owner, paybill, kind, times
 ):
     asked, entry = healed_without_receipt
     by_hand = mpesa.pay("600200", 80, phone=CUSTOMER, reference="MAMA")
     mpesa.faults(statement_times=times)
     file = download(mpesa, kind)
 
-    first = upload(owner, paybill, file, f"day.{kind}")
+    upload(owner, paybill, file, f"day.{kind}")
+    with shopfront.worker():
+        wait_until(lambda: StatementImport.objects.get().finished_at, timeout_s=30)
 
-    assert "2 payments, 2 of them new, 1 receipts filled in." in first
+    row = StatementImport.objects.get()
+    page = owner.client.get(f"/admin/payments/statementimport/{row.pk}/change/")
+    words = "2 payments, 2 of them new, 1 receipts filled in."
+    assert words in page.content.decode()
     sale.is_paid(asked, mpesaReceiptNumber=entry["receipt"])
     assert sale.facts() == paid_once("query", entry["receipt"])
     assert history(asked)[-1] == "statement"
@@ -113,11 +118,11 @@ def test_a_receipt_comes_from_the_statement(
     assert (found.amount, found.shop, found.payment, found.source) == (
         80, sale.product.shop, None, "statement",
     )  # fmt: skip
-    row = StatementImport.objects.get()
     assert (row.bad_rows, row.disputed, row.covers_from is not None) == ([], 0, True)
 
     with nothing_changes():
-        upload(owner, paybill, file, "again")
+        again = upload(owner, paybill, file, "again")
+    assert "imported before: nothing was changed by it" in again
     assert StatementImport.objects.get() == row
 
 
