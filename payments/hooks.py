@@ -93,6 +93,24 @@ def untokened(request: HttpRequest) -> HttpResponse:
     return JsonResponse(ACCEPTED)
 
 
+@csrf_exempt
+def pull(request: HttpRequest) -> HttpResponse:
+    """Keep what comes to the address that was registered for M-Pesa's list.
+
+    Nobody has published what that is, so nothing of it is believed and nothing follows
+    from it: the list is read by the clock. It has no token, for it is registered once
+    for ever and would protect nothing.
+    """
+    if request.method != "POST":
+        return _wrong_verb()
+    try:
+        inbox.store_about_list(_raw(request))
+    except (DatabaseError, InterfaceError):
+        logger.exception("a message about the list could not be stored")
+        return _unavailable()
+    return JsonResponse(ACCEPTED)
+
+
 def _take(request: HttpRequest, token: str, kind: Kind, store: Store) -> HttpResponse:
     """Verify by arithmetic, store, process, answer: the same for every hook."""
     if request.method != "POST":

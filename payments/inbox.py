@@ -37,6 +37,7 @@ NOTICE_TASK = "payments.tasks.process_notice"
 # What is still written when processing broke: optional, the notice is due by birth.
 AFTERWARDS_LIMIT_S = 0.2
 STK, UNTOKENED, REJECTED, ORPHAN = "stk", "untokened", "rejected", "orphan"
+LIST = "pull"
 C2B, RESULT, TIMEOUT = "c2b", "result", "timeout"
 # What a notice may be about: it has an owner whose books it can change.
 OWNED = Q(payment__isnull=False) | Q(account__isnull=False) | Q(request__isnull=False)
@@ -125,6 +126,14 @@ def store_for_request(nonce_hash: str, raw: Raw, *, is_timeout: bool) -> Stored 
 def store_untokened(raw: Raw) -> Stored | None:
     """Commit a notice without a token, once per body; None when there are enough."""
     return _insert_capped(UNTOKENED, raw, Verdict.UNTOKENED)
+
+
+def store_about_list(raw: Raw) -> Stored | None:
+    """Commit what came about M-Pesa's list of payments; as `store_untokened`.
+
+    It is never applied: the list itself is read, and that is proof.
+    """
+    return _insert_capped(LIST, raw, Verdict.UNTOKENED)
 
 
 def count_rejected(raw: Raw) -> None:

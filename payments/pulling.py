@@ -50,7 +50,7 @@ ZONE_DOUBT = timedelta(hours=3)
 SKEW = timedelta(minutes=5)
 # The list is one of payments; should it ever have others, they are no money of ours.
 NO_PAYMENT = re.compile(r"revers|b2c|withdraw", re.IGNORECASE)
-# Where M-Pesa may post about the list. Nothing is known to come, nothing is read.
+# Where M-Pesa may post about the list (`hooks.pull`): kept, and nothing is believed.
 CALLBACK_PATH = "/hooks/pull"
 NOT_BOOKED = "M-Pesa's list could not be booked: the log says why."
 

@@ -27,4 +27,5 @@ hook_urlpatterns = [
     path("check/<str:token>", hooks.check),
     path("result/<str:token>", hooks.result),
     path("over/<str:token>", hooks.over),
+    path("pull", hooks.pull),
 ]
