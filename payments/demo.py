@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Q
 
-from payments import accounts, c2b
+from payments import accounts, c2b, pulling
 from payments.enums import AccountType
 from payments.models import MpesaAccount, MpesaSettings
 from shops import stock
@@ -69,10 +69,10 @@ def load() -> dict[str, Any]:
 
 
 def register() -> bool:
-    """Have the simulator tell payments by hand; False if that may be tried again.
+    """Have the simulator tell payments by hand, and list what it failed to tell.
 
-    For the accounts of the demo alone, where it was loaded. Call outside any
-    transaction: the simulator is called.
+    For the accounts of the demo alone, where it was loaded. False if that may be tried
+    again: it is not up yet. Call outside any transaction: the simulator is called.
     """
     shops = Shop.objects.filter(slug__in=[slug for slug, _, _ in SHOPS])
     if settings.MPESA_ENV != "simulator" or not shops.exists():
@@ -82,7 +82,11 @@ def register() -> bool:
         environment=settings.MPESA_ENV,
         is_active=True,
     )
-    return all(c2b.register_with_simulator(account) for account in own)
+    return all(
+        c2b.register_with_simulator(account)
+        and pulling.register_with_simulator(account)
+        for account in own
+    )
 
 
 def _shop(slug: str, name: str, prefix: str) -> dict[str, Any]:

@@ -52,6 +52,8 @@ SKEW = timedelta(minutes=5)
 NO_PAYMENT = re.compile(r"revers|b2c|withdraw", re.IGNORECASE)
 # Where M-Pesa may post about the list (`hooks.pull`): kept, and nothing is believed.
 CALLBACK_PATH = "/hooks/pull"
+# Any will do there; elsewhere it is one that M-Pesa has for the account.
+SIMULATORS_NUMBER = "254700000000"
 NOT_BOOKED = "M-Pesa's list could not be booked: the log says why."
 
 
@@ -61,6 +63,10 @@ class NotRegistered(DomainError):
     code = "PULL_NOT_REGISTERED"
     message = "M-Pesa did not take the registration."
     http_status = 502
+
+    def __init__(self, message: str, *, may_retry: bool = False) -> None:
+        super().__init__(message)
+        self.may_retry = may_retry
 
 
 class NotPullable(DomainError):
@@ -118,9 +124,27 @@ def register(account: MpesaAccount, nominated_number: str) -> bool:
         )
     except GatewayError as error:
         logger.info("pull of %s not registered: %s", account, error)
-        raise NotRegistered(_in_words(error)) from error
-    MpesaAccount.objects.filter(pk=account.pk).update(pull_registered_at=clock.now())
+        raise NotRegistered(_in_words(error), may_retry=error.may_retry) from error
+    MpesaAccount.objects.filter(pk=account.pk, pull_registered_at=None).update(
+        pull_registered_at=clock.now()
+    )
     return not answer.already
+
+
+def register_with_simulator(account: MpesaAccount) -> bool:
+    """Register an account with the simulator; False if that may be tried again.
+
+    It forgets whatever it knew when it ends. Does nothing in any other environment.
+    """
+    if settings.MPESA_ENV != "simulator":
+        return True
+    try:
+        register(account, SIMULATORS_NUMBER)
+    except NotRegistered as error:
+        return not error.may_retry
+    except accounts.NotConfigured:
+        return True
+    return True
 
 
 def hand_out() -> int:

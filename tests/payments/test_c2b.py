@@ -52,7 +52,13 @@ class Organisation:
 
     def __init__(self):
         self.answer = Registered()
-        self.told, self.asked = [], []
+        self.told, self.asked, self.listed = [], [], []
+
+    def register_pull(self, account, request, *, limit_s):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.listed.append(account.shortcode)
+        return Registered()
 
     def register_c2b(self, account, urls, *, limit_s):
         require_no_transaction()
@@ -269,7 +275,10 @@ def test_accounts_of_the_demo_are_registered_and_no_others(organisation):
     call_command("demo_data", "--json", stdout=io.StringIO())
 
     assert len(organisation.told) == 4
-    registered = MpesaAccount.objects.filter(c2b_registered_at__isnull=False)
+    assert sorted(organisation.listed) == ["600100", "600100", "600200", "600200"]
+    registered = MpesaAccount.objects.filter(
+        c2b_registered_at__isnull=False, pull_registered_at__isnull=False
+    )
     assert {one.shortcode for one in registered} == {"600100", "600200"}
     assert len(hooks()) == 2
 

@@ -591,3 +591,45 @@ def test_an_account_that_is_not_in_use_is_not_registered(account, mpesas_list, c
         pulling.register(account, "0712345678")
 
     assert mpesas_list.registrations == []
+
+
+# The simulator forgets whom it knew: the worker registers the demo anew.
+
+
+def test_the_simulator_is_told_again_and_the_first_moment_stays(
+    account, mpesas_list, time
+):
+    MpesaAccount.objects.update(pull_registered_at=None)
+    assert pulling.register_with_simulator(account)
+    time.turn(3600)
+
+    assert pulling.register_with_simulator(account)
+
+    account.refresh_from_db()
+    assert account.pull_registered_at == START
+    assert len(mpesas_list.registrations) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_settled"), [(AWAY, False), (REFUSED, True)], ids=["away", "refused"]
+)
+def test_a_simulator_that_is_not_up_yet_is_tried_again(
+    account, mpesas_list, fault, is_settled
+):
+    mpesas_list.registered = fault
+
+    assert pulling.register_with_simulator(account) is is_settled
+
+
+def test_an_account_without_keys_is_left_alone(account, mpesas_list):
+    account.is_active = False
+
+    assert pulling.register_with_simulator(account)
+    assert mpesas_list.registrations == []
+
+
+def test_nothing_registers_by_itself_elsewhere(account, mpesas_list, settings):
+    settings.MPESA_ENV = "sandbox"
+
+    assert pulling.register_with_simulator(account)
+    assert mpesas_list.registrations == []
