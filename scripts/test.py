@@ -1,4 +1,4 @@
-"""Run the whole suite: on SQLite, on PostgreSQL with Redis, and in a browser.
+"""Run the whole suite: on SQLite and on PostgreSQL with Redis, then in a browser.
 
 `python -m scripts.test [--only PASS]... [--] [pytest arguments]`. What is missing on
 this machine is told; with CI=true it is an error instead.
@@ -11,9 +11,12 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 from scripts import services
 
@@ -39,6 +42,8 @@ PASSES = {
     "browser": Pass("browser", "browser"),
 }
 WHOLE_SUITE = ("sqlite", "postgres", "browser")
+# These two share nothing but the machine. A browser wants it for itself.
+TOGETHER = (PASSES["sqlite"], PASSES["postgres"])
 
 
 def main() -> int:
@@ -53,7 +58,7 @@ def main() -> int:
         if IN_CI:
             print("With CI=true nothing may be missing.")
             return 1
-    results = [(one.name, *run(one, arguments)) for one in chosen]
+    results = run_all(chosen, arguments)
     print()
     for name, status, seconds in results:
         print(f"{verdict(status):8} {name} pass, {seconds:.0f} s")
@@ -69,9 +74,31 @@ def what_is_missing(chosen: list[Pass]) -> list[str]:
     return missing
 
 
-def run(one: Pass, arguments: list[str]) -> tuple[int, float]:
-    """Run one pass and return pytest's status and how long it took."""
-    print(f"\n=== {one.name} pass ===", flush=True)
+def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, float]]:
+    """Run the passes; on two cores those side by side that can be."""
+    if not all(one in chosen for one in TOGETHER) or (os.cpu_count() or 1) < 2:
+        return [(one.name, *run(one, arguments)) for one in chosen]
+    first, second = TOGETHER
+    results = []
+    with tempfile.TemporaryFile("w+") as kept, ThreadPoolExecutor() as pool:
+        print(f"Beside it runs the {second.name} pass; what it says comes after.")
+        beside = pool.submit(run, second, arguments, kept)
+        results.append((first.name, *run(first, arguments)))
+        results.append((second.name, *beside.result()))
+        kept.seek(0)
+        print(kept.read(), flush=True)
+    rest = [one for one in chosen if one not in TOGETHER]
+    return results + [(one.name, *run(one, arguments)) for one in rest]
+
+
+def run(
+    one: Pass, arguments: list[str], output: IO[str] | None = None
+) -> tuple[int, float]:
+    """Run one pass and return pytest's status and how long it took.
+
+    `output`: the file that it writes to instead of the screen.
+    """
+    print(f"\n=== {one.name} pass ===", flush=True, file=output)
     started_at = time.monotonic()
     if one is PASSES["browser"] and not services.chromium_binary():
         print("Left out: there is no Chromium here.")
@@ -81,6 +108,8 @@ def run(one: Pass, arguments: list[str]) -> tuple[int, float]:
             [sys.executable, "-m", "pytest", "-m", one.markers, *arguments],
             env=environment,
             check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
         ).returncode
     if status == NOTHING_COLLECTED and arguments:
         status = 0  # the files that were asked for have no test for this pass
