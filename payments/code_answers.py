@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from orders.models import Order
-from payments import drawer, free_money, ledger, matching
+from payments import drawer_checks, free_money, ledger, matching
 from payments.codes import ReadCode
 from payments.enums import ReceiptState
 from payments.models import Allocation, CodeClaim, Collection, Receipt
@@ -162,7 +162,7 @@ def _of_receipt(receipt: Receipt, shop: Shop, facts: dict[str, Any]) -> CodeAnsw
     facts["amount"] = receipt.amount
     step = matching.decide(receipt).step
     is_held = receipt.state == ReceiptState.HELD
-    if is_held or step not in drawer.UNDECIDED_STEPS:
+    if is_held or step not in drawer_checks.UNDECIDED_STEPS:
         return CodeAnswer(Found.HELD, **facts)
     if receipt.alarm:
         since = free_money.alarmed_at(receipt)

@@ -26,23 +26,26 @@ from orders.queries import order_for
 from payments import (
     direct,
     free_money,
-    inquiries,
     ledger,
     matching,
     news,
     queries,
     questions,
 )
+from payments.drawer_checks import (
+    Refusal,
+    require_nobodys,
+    require_spendable,
+    require_undisputed,
+    waiting_for,
+    whose,
+)
 from payments.drawer_refusals import (
     DisputedMoney,
-    HeldMoney,
-    NobodysCredit,
-    NotConfirmed,
-    NotConfirmedAsked,
     NotLookedAt,
     NotToBePlaced,
 )
-from payments.enums import AllocationKind, ClaimState, PaymentStatus, ReceiptState
+from payments.enums import AllocationKind, ClaimState, PaymentStatus
 from payments.free_money import Grip, find
 from payments.ledger import SpentAlready
 from payments.models import (
@@ -56,7 +59,6 @@ from payments.models import (
 from shops.enums import Role
 from shops.models import Shop
 from shops.tenancy import Access
-from smartduka.lib import phone
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest
 from smartduka.lib.money import format_kes
 from smartduka.lib.transactions import repeated
@@ -65,16 +67,10 @@ from smartduka.lib.transactions import repeated
 logger = logging.getLogger(__name__)
 
 REASON_LENGTH = 160
-NAME_LENGTH = 120
 # How the sentence begins that says what was learned before acting (law 6).
 ASKED_FIRST = "M-Pesa was asked first:"
 # How the reason begins of who used money that M-Pesa's books dispute.
 LOOKED = "Disputed, looked at:"
-# Nobody's as far as matching can say: it is for a person to decide.
-UNDECIDED_STEPS = (matching.Step.CLAIM, matching.Step.UNMATCHED, matching.Step.CODE)
-
-# What is raised for disputed money; None: it may be used.
-Refusal = type[DisputedMoney] | None
 Piece = free_money.Piece
 PieceKind = free_money.PieceKind
 pieces = free_money.pieces
@@ -133,7 +129,8 @@ def keep_as_credit(
     refusal = None if has_looked else NotLookedAt
     grip = find(access.shop, piece)
     require_undisputed(grip, refusal)
-    _require_spendable(access, grip)
+    require_spendable(access, grip)
+    questions.ask_first(waiting_for(grip.collection))
     with _taken_meanwhile():
         kept = _keep(access, piece, name, why, refusal)
     _close_claims(kept.collection.account, kept.collection.receipt)
@@ -155,23 +152,6 @@ def hand_to_shop(operator: Any, collection: Collection, shop: Shop) -> Collectio
     return collection
 
 
-def whose(customer: str) -> str:
-    """Return a customer as they are kept: 2547… or a name. Raises NobodysCredit.
-
-    A masked number is thousands of people, so it is nobody.
-    """
-    text = " ".join(customer.split())[:NAME_LENGTH]
-    try:
-        return phone.parse(text)
-    except phone.InvalidPhone:
-        pass
-    digits = sum(sign.isdigit() for sign in text)
-    letters = sum(sign.isalpha() for sign in text)
-    if letters < 2 or digits >= 6 or any(sign in text for sign in "*•"):
-        raise NobodysCredit
-    return text
-
-
 def ask_first(order: Order) -> str:
     """Ask about what is undecided of a sale; return in words what was learned."""
     undecided = list(queries.undecided_of_order(order))
@@ -190,12 +170,6 @@ def ask_first(order: Order) -> str:
     return " ".join((ASKED_FIRST, *(words or ["nothing else was paid."])))
 
 
-def require_undisputed(grip: Grip, refusal: Refusal) -> None:
-    """Raise the refusal, if there is one, where M-Pesa's books say otherwise."""
-    if grip.disputed and refusal is not None:
-        raise refusal
-
-
 def _spend_first_asking(
     access: Access, piece: str, order_id: object, reason: str, refusal: Refusal
 ) -> Payment:
@@ -203,7 +177,8 @@ def _spend_first_asking(
     order_lifecycle.require_open(order)
     grip = find(access.shop, piece)
     require_undisputed(grip, refusal)
-    _require_spendable(access, grip)
+    require_spendable(access, grip)
+    questions.ask_first(waiting_for(grip.collection))
     learned = ask_first(order)
     with _taken_meanwhile():
         payment = _spend(
@@ -211,25 +186,6 @@ def _spend_first_asking(
         )
     _close_claims(payment.account, payment.receipt)
     return payment
-
-
-def _require_spendable(access: Access, grip: Grip) -> None:
-    """Raise HeldMoney or NotConfirmed; M-Pesa is asked where it can be."""
-    receipt = grip.receipt
-    if receipt is None:
-        return
-    if receipt.state == ReceiptState.HELD:
-        raise HeldMoney
-    if not matching.may_spend(receipt, access.shop):
-        raise unconfirmed(receipt.account, receipt.number, access.user)
-
-
-def unconfirmed(account: MpesaAccount, number: str, asked_by: Any) -> NotConfirmed:
-    """Ask M-Pesa about a receipt where it can be asked; return what to tell."""
-    if not inquiries.can_ask(account):
-        return NotConfirmed()
-    inquiries.ask_status(account, number, asked_by=asked_by)
-    return NotConfirmedAsked()
 
 
 @repeated
@@ -318,10 +274,7 @@ def _gripped(
     if (grip.receipt is None) != (seen.receipt is None) or grip.order_ids - wanted:
         raise SpentAlready
     require_undisputed(grip, refusal)
-    if grip.receipt is not None and (
-        matching.decide(grip.receipt).step not in UNDECIDED_STEPS
-    ):
-        raise HeldMoney
+    require_nobodys(grip)
     if grip.allocation is not None and grip.allocation.order_id is not None:
         grip.allocation.order = locked[grip.allocation.order_id]
     return grip, order

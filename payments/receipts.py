@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # Our clock and M-Pesa's may differ, and a push is stored before it is sent.
 CLOCK_SKEW = timedelta(minutes=2)
+# The clocks of our own machines differ by less.
+OWN_CLOCKS = timedelta(seconds=5)
 # Of a masked number: fewer visible digits fit too many people.
 TELLING_DIGITS = 3
 
@@ -199,11 +201,17 @@ def uncounted_for(payment: Payment) -> list[Receipt]:
 
 
 def unbound_for(payment: Payment) -> list[Receipt]:
-    """Receipts counted as nobody's that may be this payment's money, unspent."""
+    """Receipts counted as nobody's that may be this payment's money, unspent.
+
+    None that we saw before the payment was made: it cannot have been paid yet,
+    whatever M-Pesa's clock says, and the money is another customer's.
+    """
+    since = payment.created_at - OWN_CLOCKS
     return [
         one
         for one in _around(payment)
-        if one.collection is not None
+        if one.seen_at >= since
+        and one.collection is not None
         and one.collection.payment_id is None
         and one.collection.allocated == 0
     ]
