@@ -98,8 +98,8 @@ class StatementImportAdmin(BookAdmin):
 
     shop_path = "account__shop"
     list_display = (
-        "file_name", "into", "stands", "time", "payments", "new_receipts", "filled",
-        "not_read", "doubt", "by", "at", "shop_name",
+        "file_name", "into", "stands", "time", "paid", "news", "completed", "not_read",
+        "doubt", "by", "at", "shop_name",
     )  # fmt: skip
     list_filter = (
         shop_filter("account__shop"),
@@ -111,17 +111,16 @@ class StatementImportAdmin(BookAdmin):
     search_fields = ("file_name",)
     search_help_text = "The file's name"
     readonly_fields = (
-        "file_name", "into", "stands", "time", "rows", "payments", "new_receipts",
-        "filled", "known", "moved", "not_read", "doubt", "by", "at", "shop_name",
+        "file_name", "into", "stands", "time", "length", "paid", "news", "completed",
+        "known", "moved", "not_read", "doubt", "by", "at", "shop_name",
     )  # fmt: skip
     fieldsets = (
         facts("File", "file_name", "into", "stands", "time", "by", "at", "shop_name"),
-        facts(
-            "What it had",
-            *("rows", "payments", "new_receipts", "filled", "known", "moved"),
-        ),
-        facts("What needs a look", "not_read", "doubt"),
     )
+    what_it_had = facts(
+        "What it had", "length", "paid", "news", "completed", "known", "moved"
+    )
+    what_needs_a_look = facts("What needs a look", "not_read", "doubt")
 
     def get_urls(self) -> list[URLPattern]:
         guard = self.admin_site.admin_view
@@ -146,6 +145,14 @@ class StatementImportAdmin(BookAdmin):
             ),
             *super().get_urls(),
         ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show figures when they are true: at the end."""
+        if obj is None or obj.finished_at is None:
+            return self.fieldsets
+        doubtful = bool(obj.bad_rows or obj.disputed)
+        more = (self.what_needs_a_look,) if doubtful else ()
+        return (*self.fieldsets, self.what_it_had, *more)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -267,12 +274,30 @@ class StatementImportAdmin(BookAdmin):
         """The time for which it is complete."""
         return _span(row.covers_from, row.covers_to)
 
+    @admin.display(description="Rows")
+    def length(self, row: StatementImport) -> str:
+        """How many rows the table has, also those that do not count."""
+        return f"{row.rows:,}"
+
+    @admin.display(description="Customers' payments", ordering="payments")
+    def paid(self, row: StatementImport) -> SafeString | str:
+        """How many payments of customers it has."""
+        return _figure(row, row.payments)
+
+    @admin.display(description="New to us", ordering="new_receipts")
+    def news(self, row: StatementImport) -> SafeString | str:
+        """How many receipt numbers nobody had told us."""
+        return _figure(row, row.new_receipts)
+
+    @admin.display(description="Receipts filled in", ordering="filled")
+    def completed(self, row: StatementImport) -> SafeString | str:
+        """How many of those belong to money that lacked its number."""
+        return _figure(row, row.filled)
+
     @admin.display(description="Known before")
-    def known(self, row: StatementImport) -> SafeString | int:
+    def known(self, row: StatementImport) -> SafeString | str:
         """How many of its payments we knew already."""
-        if row.finished_at is None:
-            return cells.NOTHING
-        return row.payments - row.new_receipts
+        return _figure(row, row.payments - row.new_receipts)
 
     @admin.display(description="Other movements")
     def moved(self, row: StatementImport) -> SafeString:
@@ -303,9 +328,9 @@ class StatementImportAdmin(BookAdmin):
         """Who imported it."""
         return cells.person(row.imported_by)
 
-    @admin.display(description="Imported", ordering="imported_at")
+    @admin.display(description="Uploaded", ordering="imported_at")
     def at(self, row: StatementImport) -> SafeString:
-        """When it was imported."""
+        """When it was uploaded."""
         return cells.moment(row.imported_at)
 
     def _accounts(self, request: HttpRequest) -> QuerySet[MpesaAccount]:
@@ -348,6 +373,11 @@ class StatementImportAdmin(BookAdmin):
             f"admin/payments/statementimport/{name}",
             {**self.admin_site.each_context(request), "opts": self.opts, **context},
         )
+
+
+def _figure(row: StatementImport, count: int) -> SafeString | str:
+    """Write a count, once it is true."""
+    return cells.NOTHING if row.finished_at is None else f"{count:,}"
 
 
 def _span(first: datetime | None, end: datetime | None) -> SafeString:
