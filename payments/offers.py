@@ -55,14 +55,15 @@ class Rival:
 class Offer:
     """Money that may be a sale's. Amount in KES; `payer` as M-Pesa showed it, masked.
 
-    `age_s`: how long ago it was paid, in seconds. `rivals`: the other sales that it
-    could be meant for, the likeliest first.
+    `at`: when it was paid; `age_s`: how long ago, in seconds. `rivals`: the other
+    sales that it could be meant for, the likeliest first.
     """
 
     key: str
     amount: Decimal
     receipt: str
     payer: str
+    at: datetime
     age_s: int
     score: int
     rivals: tuple[Rival, ...] = ()
@@ -119,7 +120,8 @@ def offers_for(order: Order) -> Offers:
         *(_offer(one, mine, others) for one in collections),
         *(_claim(one, mine, others) for one in claims),
     ]
-    found.sort(key=lambda one: (-one.score, one.age_s, one.key))
+    found.sort(key=lambda one: one.key)
+    found.sort(key=lambda one: (one.score, one.at), reverse=True)
     return _sorted_out(found[:MOST])
 
 
@@ -233,12 +235,14 @@ def _claims(order: Order) -> list[Receipt]:
 def _offer(
     one: Collection, phones: list[str], others: list[tuple[Order, list[str]]]
 ) -> Offer:
-    age_s = _age_s(one.paid_at or one.sighted_at)
+    at = one.paid_at or one.sighted_at
+    age_s = _age_s(at)
     return Offer(
         key=f"collection:{one.pk}",
         amount=one.amount,
         receipt=one.receipt or "",
         payer=free_money.shown_payer(one.phone),
+        at=at,
         age_s=age_s,
         score=_score(one.phone, age_s, phones),
         rivals=_named(one.phone, age_s, others),
@@ -248,12 +252,14 @@ def _offer(
 def _claim(
     one: Receipt, phones: list[str], others: list[tuple[Order, list[str]]]
 ) -> Offer:
-    age_s = _age_s(one.paid_at or one.seen_at)
+    at = one.paid_at or one.seen_at
+    age_s = _age_s(at)
     return Offer(
         key=f"receipt:{one.pk}",
         amount=one.amount,
         receipt=one.number,
         payer=free_money.shown_payer(one.payer),
+        at=at,
         age_s=age_s,
         score=_score(one.payer, age_s, phones),
         rivals=_named(one.payer, age_s, others),

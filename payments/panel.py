@@ -17,9 +17,10 @@ from orders import queries as orders
 from orders.enums import OrderStatus
 from orders.models import Order
 from payments import cash, code_box, offers, ordering, prompting, queries
-from payments.code_answers import CodeAnswer, Found
+from payments.code_answers import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
+from payments.offers import Offers
 from payments.refusals import AlreadySent, IdempotencyMismatch
 from payments.sheets import CODE, ByHand, Entry, Sheet, change_of, sheet_for
 from shops.pages import shop_page
@@ -317,11 +318,13 @@ def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:
     """What may have been paid by hand for an open sale, for who may take it."""
     if order.status != OrderStatus.OPEN or not access.may_sell:
         return ByHand()
-    claims = code_box.claims_of(order)
-    if answer is not None and answer.found is Found.DENIED:
+    claims, offered = code_box.claims_of(order), offers.offers_for(order)
+    if answer is not None:
         # What is said large is not said twice.
         claims = [one for one in claims if one.number != answer.number]
-    return ByHand(offers.offers_for(order), claims, answer)
+    if answer is not None and answer.piece:
+        offered = Offers()
+    return ByHand(offered, claims, answer)
 
 
 def _rendered(

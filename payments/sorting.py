@@ -179,6 +179,7 @@ def _context(access: Access) -> dict[str, Any]:
     pieces = drawer.pieces(access)
     held = free_money.held(access)
     marks = _marks(pieces)
+    sales = _open_sales(access)
     facts: list[tuple[object, ...]] = [
         (one.key, one.amount, one.is_usable, one.disputed, one.disputed_at)
         for one in pieces
@@ -186,12 +187,16 @@ def _context(access: Access) -> dict[str, Any]:
     facts += [(one.pk, one.amount) for one in held]
     return {
         "pieces": [
-            {"piece": one, "seen": marks.get(one.collection_id or 0, "")}
+            {
+                "piece": one,
+                "seen": marks.get(one.collection_id or 0, ""),
+                "fits": [sale for sale in sales if sale.balance == one.amount][:4],
+            }
             for one in pieces
         ],
         "total": sum((one.amount for one in pieces), Decimal(0)),
         "held": held,
-        "sales": _open_sales(access),
+        "sales": sales,
         "seen": hashlib.sha256(repr(facts).encode()).hexdigest()[:16],
     }
 

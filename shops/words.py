@@ -98,6 +98,7 @@ FIXED = (
     gettext_noop("This message is not about a payment to a shop."),
     gettext_noop("There is no sale with this number in your shop."),
     gettext_noop("This account is not in use here."),
+    gettext_noop("M-Pesa's statement does not have this payment."),
     gettext_noop("M-Pesa did not take the address for payments by hand."),
     gettext_noop("M-Pesa did not take the registration."),
     gettext_noop("This account is not registered for M-Pesa's list of payments."),

@@ -33,6 +33,15 @@ function take(text) {
   if (next?.id === "pieces") $("pieces").replaceWith(next);
 }
 
+// An open sale of the very amount is chosen with one press; then the reason is next.
+document.addEventListener("click", (event) => {
+  const sale = event.target.closest("[data-sale]");
+  if (!sale) return;
+  const form = sale.closest("form");
+  form.elements.sale.value = sale.dataset.sale;
+  form.elements.reason.focus();
+});
+
 function showLink(state, name) {
   $("live").dataset.state = state;
   $("live").querySelector(".live-word").textContent = word(name);

@@ -108,6 +108,7 @@ def test_a_callback_completes_payment_and_sale(payment, messages, time):
         "sighted_at": time.now,
         "confirmed_at": None,
         "disputed": "",
+        "disputed_at": None,
         "reversed_at": None,
         "corrects_id": None,
     }
