@@ -1,8 +1,9 @@
 """The audit chain: what happened cannot be changed without being seen.
 
-Each event of a payment and each act in the admin gets a seal: its digest, hashed
-together with the seal before it, in one chain per shop (and one of the platform,
-for acts that belong to no shop). The worker seals in rounds, so no sale waits for
+Each event of a payment or a refund, each portion of money that was set aside for
+something, and each act in the admin gets a seal: its digest, hashed together with the
+seal before it, in one chain per shop (and one of the platform, for what belongs to no
+shop). The worker seals in rounds, so no sale waits for
 another. Whoever keeps a head hash elsewhere can prove that nothing before it was
 changed, removed or slipped in.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -21,7 +22,14 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef
 
-from payments.models import AuditChain, AuditMark, AuditSeal, PaymentEvent
+from payments.models import (
+    Allocation,
+    AuditChain,
+    AuditMark,
+    AuditSeal,
+    PaymentEvent,
+    RefundEvent,
+)
 from smartduka.lib import clock
 from smartduka.lib.transactions import repeated
 
@@ -33,8 +41,13 @@ LATE = timedelta(minutes=15)
 EMPTY = "0" * 64
 # Ids are given out before their rows are committed: so far below the mark we look.
 MARGIN = 10_000
-MODELS: dict[str, type[Model]] = {"payment_event": PaymentEvent, "admin_act": LogEntry}
-TIMES = {"payment_event": "created_at", "admin_act": "action_time"}
+MODELS: dict[str, type[Model]] = {
+    "payment_event": PaymentEvent,
+    "refund_event": RefundEvent,
+    "allocation": Allocation,
+    "admin_act": LogEntry,
+}
+TIMES = dict.fromkeys(MODELS, "created_at") | {"admin_act": "action_time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +217,8 @@ def _read(rows: list[tuple[str, int]]) -> list[_Entry]:
     """The rows as they are now, in the order asked for; missing ones left out."""
     found = {
         (entry.kind, entry.row_id): entry
-        for entry in [
-            *_events([row for kind, row in rows if kind == "payment_event"]),
-            *_acts([row for kind, row in rows if kind == "admin_act"]),
-        ]
+        for wanted, read in READERS.items()
+        for entry in read([row for kind, row in rows if kind == wanted])
     }
     return [found[row] for row in rows if row in found]
 
@@ -225,10 +236,52 @@ def _events(ids: list[int]) -> Iterator[_Entry]:
             clock.iso(event.created_at),
         ]
         yield _Entry(
-            f"shop:{event.payment.shop_id}",
+            _chain_of(event.payment.shop_id),
             "payment_event",
             event.pk,
             event.created_at,
+            _digest(facts),
+        )
+
+
+def _refund_events(ids: list[int]) -> Iterator[_Entry]:
+    for event in RefundEvent.objects.filter(pk__in=ids).select_related("refund"):
+        facts = [
+            str(event.refund_id),
+            event.old,
+            event.new,
+            event.actor_id,
+            event.reason,
+            clock.iso(event.created_at),
+        ]
+        yield _Entry(
+            _chain_of(event.refund.shop_id),
+            "refund_event",
+            event.pk,
+            event.created_at,
+            _digest(facts),
+        )
+
+
+def _allocations(ids: list[int]) -> Iterator[_Entry]:
+    # Not whose credit it is: a person's name may have to be masked one day.
+    for one in Allocation.objects.filter(pk__in=ids).select_related("collection"):
+        facts = [
+            one.collection_id,
+            one.kind,
+            one.releases_id,
+            _text(one.payment_id),
+            _text(one.order_id),
+            f"{one.amount:.2f}",
+            one.actor_id,
+            one.reason,
+            clock.iso(one.created_at),
+        ]
+        yield _Entry(
+            _chain_of(one.collection.shop_id),
+            "allocation",
+            one.pk,
+            one.created_at,
             _digest(facts),
         )
 
@@ -245,6 +298,22 @@ def _acts(ids: list[int]) -> Iterator[_Entry]:
             clock.iso(act.action_time),
         ]
         yield _Entry(PLATFORM, "admin_act", act.pk, act.action_time, _digest(facts))
+
+
+READERS: dict[str, Callable[[list[int]], Iterator[_Entry]]] = {
+    "payment_event": _events,
+    "refund_event": _refund_events,
+    "allocation": _allocations,
+    "admin_act": _acts,
+}
+
+
+def _chain_of(shop_id: int | None) -> str:
+    return PLATFORM if shop_id is None else f"shop:{shop_id}"
+
+
+def _text(key: object) -> str:
+    return "" if key is None else str(key)
 
 
 def _digest(facts: list[Any]) -> str:

@@ -8,11 +8,18 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
-from payments import audit
+from payments import audit, cash, refunds
 from payments.enums import PaymentStatus, Source
-from payments.models import AuditChain, AuditMark, AuditSeal, PaymentEvent
+from payments.models import (
+    AuditChain,
+    AuditMark,
+    AuditSeal,
+    Collection,
+    PaymentEvent,
+)
+from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import PaymentFactory
+from tests.factories import OrderFactory, PaymentFactory
 
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +58,18 @@ def faults():
 @pytest.fixture
 def payment(duka):
     return PaymentFactory(shop=duka, status=PaymentStatus.PENDING)
+
+
+@pytest.fixture
+def boss(alice):
+    return Access(alice.user, alice.shop, "owner")
+
+
+@pytest.fixture
+def collection(boss, duka):
+    """KES 250 in cash, for a sale of KES 250."""
+    cash.take(access=boss, order_id=OrderFactory(shop=duka).pk, amount=250, key="cash")
+    return Collection.objects.get()
 
 
 @pytest.fixture
@@ -107,6 +126,46 @@ def test_changed_event_is_found(sealed):
     )
 
     assert faults() == [f"payment_event {sealed[1].pk} was changed"]
+
+
+def test_changed_refund_is_found(boss, collection):
+    refund = refunds.ask(
+        access=boss, collection_id=collection.pk, method="cash", amount=50,
+        reason="Wrong goods", restocks=False,
+    )  # fmt: skip
+    audit.seal()
+    assert faults() == []
+    changed = refund.events.first()
+
+    run(
+        "UPDATE payments_refundevent SET reason = 'another story' WHERE id = %s",
+        changed.pk,
+    )
+
+    assert faults() == [f"refund_event {changed.pk} was changed"]
+
+
+@pytest.mark.parametrize("change", ["amount = 1", "kind = 'surplus'"])
+def test_moved_money_is_found(collection, change):
+    portion = collection.allocations.get()
+    audit.seal()
+    assert faults() == []
+
+    run(
+        f"UPDATE payments_allocation SET {change} WHERE id = %s",
+        portion.pk,
+    )
+
+    assert faults() == [f"allocation {portion.pk} was changed"]
+
+
+def test_removed_portion_is_found(collection):
+    portion = collection.allocations.get()
+    audit.seal()
+
+    run("DELETE FROM payments_allocation WHERE id = %s", portion.pk)
+
+    assert faults() == [f"allocation {portion.pk} is gone"]
 
 
 def test_changed_admin_act_is_found(operator):
