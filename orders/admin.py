@@ -6,9 +6,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from orders.enums import OrderStatus
@@ -62,7 +61,7 @@ class OrderEventInline(LedgerInline):
 
     model = OrderEvent
     verbose_name_plural = "history"
-    fields = readonly_fields = ("at", "became", "by", "reason")
+    fields = readonly_fields = ("at", "became", "by", "why")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OrderEvent]:
         return super().get_queryset(request).select_related("actor")
@@ -82,10 +81,17 @@ class OrderEventInline(LedgerInline):
         """Who did it."""
         return cells.person(event.actor)
 
+    @admin.display(description="Why")
+    def why(self, event: OrderEvent) -> str:
+        """The reason that was given."""
+        return event.reason or cells.NOTHING
+
 
 class OrderAdmin(BookAdmin):
     """A sale. It is written by `orders.checkout` and `orders.lifecycle` alone."""
 
+    book_name, row_name, rows_name = "Sales", "sale", "sales"
+    about = "Every sale with its goods, its payments and what is still missing."
     list_display = (
         "sale", "state", "to_pay", "came", "rest", "over", "by", "at", "shop_name",
     )  # fmt: skip
@@ -95,14 +101,16 @@ class OrderAdmin(BookAdmin):
     search_help_text = "The number of the sale"
     inlines = (OrderLineInline, OrderEventInline)
     readonly_fields = (
-        "sale", "state", "to_pay", "rounded", "came", "rest", "over", "short",
-        "payments", "by", "at", "frozen", "paid_on", "cancelled_on", "shop_name",
+        "to_pay", "rounded", "came", "rest", "over", "short",
+        "by", "at", "frozen", "paid_on", "cancelled_on", "shop_name",
     )  # fmt: skip
     fieldsets = (
-        facts("Sale", "sale", "state", "shop_name", "by", "payments"),
-        facts("Money", "to_pay", "rounded", "came", "rest", "over", "short"),
-        facts("Times", "at", "frozen", "paid_on", "cancelled_on"),
-    )
+        facts("Money", "to_pay", "rounded", "came", "rest", "over"),
+        facts(
+            "Sale", "shop_name", "by", "short", "at", "frozen", "paid_on",
+            "cancelled_on",
+        ),
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         return super().get_queryset(request).select_related("shop", "created_by")
@@ -119,6 +127,24 @@ class OrderAdmin(BookAdmin):
         if is_number and int(text) <= HIGHEST_NUMBER:
             return queryset.filter(number=int(text)), False
         return queryset.none(), False
+
+    def title_of(self, row: Order) -> str:
+        return f"Sale #{row.number}"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        order = context["original"]
+        payments = reverse("admin:payments_payment_changelist")
+        context |= {
+            "amount": cells.kes(order.total),
+            "tone": TONES[OrderStatus(order.status)],
+            "state": order.get_status_display(),
+            "missing": cells.kes(order.balance) if order.balance else "",
+            "spare": cells.kes(order.surplus) if order.surplus else "",
+            "payments": f"{payments}?order__id__exact={order.pk}",
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="Sale", ordering="number")
     def sale(self, order: Order) -> str:
@@ -138,7 +164,7 @@ class OrderAdmin(BookAdmin):
     @admin.display(description="Rounding")
     def rounded(self, order: Order) -> SafeString:
         """What rounding added or took."""
-        return cells.kes(order.rounding)
+        return cells.kes(order.rounding) if order.rounding else cells.NOTHING
 
     @admin.display(description="Paid")
     def came(self, order: Order) -> SafeString:
@@ -161,15 +187,6 @@ class OrderAdmin(BookAdmin):
     def short(self, order: Order) -> str:
         """Whether more was sold than was there."""
         return "More was sold than was there" if order.stock_short else cells.NOTHING
-
-    @admin.display(description="Payments")
-    def payments(self, order: Order) -> SafeString:
-        """Link this sale's payments."""
-        return format_html(
-            '<a href="{}?order__id__exact={}">All payments of this sale</a>',
-            reverse("admin:payments_payment_changelist"),
-            order.pk,
-        )
 
     @admin.display(description="By")
     def by(self, order: Order) -> str:

@@ -18,7 +18,13 @@ from django.utils.safestring import SafeString
 
 from shops import book_cells as cells
 from shops import stock
-from shops.book_filters import QuestionFilter, ShopFilter, day_filter, shop_filter
+from shops.book_filters import (
+    QuestionFilter,
+    ShopFilter,
+    active_filter,
+    day_filter,
+    shop_filter,
+)
 from shops.books import BookAdmin, ModelForm, reach_of
 from shops.catalog import BarcodeTaken
 from shops.enums import Role
@@ -38,9 +44,18 @@ CATEGORIES_SHOWN = 100
 class ShopAdmin(BookAdmin):
     """A shop, as its staff read it; the operator opens and closes shops."""
 
+    book_name = "Shops"
     shop_path = "pk"
-    list_display = ("name", "slug", "phone", "is_active", "since")
-    list_filter = ("is_active",)
+    list_display = ("name", "slug", "phone", "state", "since")
+    list_filter = (active_filter("Open", "Closed"),)
+    labels = {
+        "slug": "Name in addresses",
+        "is_active": "Open",
+    }
+    help_texts = {
+        "slug": "Small letters and hyphens; it stays as it is.",
+        "is_active": "A closed shop sells nothing. Its books stay.",
+    }
     search_fields = ("name", "slug")
     fields = ("name", "slug", "phone", "is_active", "since")
     readonly_fields = ("since",)
@@ -56,6 +71,11 @@ class ShopAdmin(BookAdmin):
     def since(self, shop: Shop) -> SafeString:
         """When the shop was opened here."""
         return cells.moment(shop.created_at)
+
+    @admin.display(description="State", ordering="is_active")
+    def state(self, shop: Shop) -> SafeString:
+        """Whether it is open."""
+        return _state(shop, "open", "closed")
 
 
 class MembershipForm(ModelForm):
@@ -82,10 +102,19 @@ class MembershipForm(ModelForm):
 class MembershipAdmin(BookAdmin):
     """Staff. The owner changes roles and sends people home; the operator adds them."""
 
+    book_name, row_name, rows_name = "Staff", "person", "people"
+    about = "Who works in the shop, and what they may do."
+
     form = MembershipForm
-    list_display = ("who", "role", "is_active", "shop_name")
+    list_display = ("who", "role", "state", "shop_name")
     list_display_links = ("who",)
-    list_filter = (ShopFilter, "role", "is_active")
+    list_filter = (ShopFilter, "role", active_filter("Works here", "Sent home"))
+    labels = {"is_active": "Works here", "user": "Person"}
+    help_texts = {
+        "is_active": "Without the tick the person cannot enter this shop any more.",
+        "role": "Owner: everything. Manager: money and goods. Cashier: sells."
+        " Auditor: reads all, changes nothing.",
+    }
     list_select_related = ("user", "shop")
     ordering = ("shop__name", "user__username", "pk")
     search_fields = ("user__username", "user__first_name", "user__last_name")
@@ -116,6 +145,11 @@ class MembershipAdmin(BookAdmin):
         full = member.user.get_full_name()
         name = member.user.get_username()
         return f"{full} ({name})" if full else name
+
+    @admin.display(description="State", ordering="is_active")
+    def state(self, member: Membership) -> SafeString:
+        """Whether the person works here."""
+        return _state(member, "works here", "sent home")
 
 
 class StockFilter(QuestionFilter):
@@ -210,9 +244,20 @@ class ProductAdmin(BookAdmin):
 
     form = ProductForm
     list_display = (
-        "name", "barcode", "category", "costs", "level", "is_active", "shop_name",
+        "name", "barcode", "category", "costs", "level", "state", "shop_name",
     )  # fmt: skip
-    list_filter = (ShopFilter, StockFilter, CategoryFilter, "is_active")
+    list_filter = (
+        ShopFilter, StockFilter, CategoryFilter, active_filter("On sale", "Not on sale"),
+    )  # fmt: skip
+    labels = {
+        "price": "Price in KES",
+        "low_stock_at": "Low from",
+        "is_active": "On sale",
+    }
+    help_texts = {
+        "low_stock_at": "So many pieces or fewer are told to the till as low.",
+        "is_active": "Without the tick it is not offered at the till.",
+    }
     list_select_related = ("shop",)
     ordering = ("name", "id")
     search_fields = ("name", "barcode")
@@ -291,6 +336,7 @@ class ProductAdmin(BookAdmin):
             "opts": self.opts,
             "original": product,
             "title": f"Stock of {product.name}",
+            "book": self.name_of_book,
             "form": form,
             "level": self.level(product),
         }
@@ -326,10 +372,17 @@ class ProductAdmin(BookAdmin):
         managed = [shop for shop in reach.shops if reach.may_manage(shop.pk)]
         return managed[0] if len(managed) == 1 else None
 
+    @admin.display(description="State", ordering="is_active")
+    def state(self, product: Product) -> SafeString:
+        """Whether it is on sale."""
+        return _state(product, "on sale", "not on sale")
+
 
 class StockMovementAdmin(BookAdmin):
     """Every piece that came or went; written by `shops.stock` alone."""
 
+    book_name, row_name, rows_name = "How stock moved", "movement", "movements"
+    about = "Every piece that came or went, who moved it, and what was left."
     shop_path = "product__shop"
     list_display = ("pieces", "goods", "level_after", "reason", "by", "at", "shop_name")
     list_filter = (
@@ -368,9 +421,22 @@ class StockMovementAdmin(BookAdmin):
 class PersonAdmin(BookAdmin, PlainUserAdmin):
     """Who can sign in. The operator's alone; people are switched off, not deleted."""
 
+    book_name, row_name, rows_name = "People who can sign in", "person", "people"
     shop_path = None
-    list_display = ("username", "first_name", "last_name", "is_active", "is_staff")
-    list_filter = ("is_active", "is_staff", "is_superuser")
+    list_display = ("username", "first_name", "last_name", "state", "reads")
+    list_filter = (
+        active_filter("May sign in", "Switched off"), "is_staff", "is_superuser",
+    )  # fmt: skip
+    labels = {
+        "is_active": "May sign in",
+        "is_staff": "Reads the books of their shops",
+        "is_superuser": "Operator of the platform",
+    }
+    help_texts = {
+        "is_active": "Take the tick away instead of deleting somebody.",
+        "is_staff": "Their role in each shop says what they may do there.",
+        "is_superuser": "Sees every shop and everything in it.",
+    }
     search_help_text = "Name or e-mail"
     filter_horizontal = ()
     fieldsets = (
@@ -384,3 +450,20 @@ class PersonAdmin(BookAdmin, PlainUserAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return reach_of(request).is_operator
+
+    @admin.display(description="Reads", ordering="is_staff")
+    def reads(self, person: Any) -> str:
+        """How far the person sees."""
+        if person.is_superuser:
+            return "every shop"
+        return "the books of their shops" if person.is_staff else cells.NOTHING
+
+    @admin.display(description="State", ordering="is_active")
+    def state(self, person: Any) -> SafeString:
+        """Whether the person may sign in."""
+        return _state(person, "may sign in", "switched off")
+
+
+def _state(row: Any, on: str, off: str) -> SafeString:
+    """Say in words what a tick would leave to be guessed."""
+    return cells.pill(on, cells.GOOD) if row.is_active else cells.pill(off, cells.QUIET)

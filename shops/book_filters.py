@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from shops.books import reach_of
 from shops.models import Shop
@@ -76,6 +77,11 @@ class DayFilter(admin.SimpleListFilter):
         """The single day that was typed in, as the field wants it; "" if none was."""
         value = self.value() or ""
         return value if value and value not in self.SPANS and self._span() else ""
+
+    @property
+    def day_in_words(self) -> str:
+        """The single day that was typed in, as people write it."""
+        return date_format(date.fromisoformat(self.day), "j M Y") if self.day else ""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         """Return the usual days, and keep what the day's own form must carry on."""
@@ -145,3 +151,26 @@ class QuestionFilter(admin.SimpleListFilter):
             return None
         found = self.questions().get(self.value() or "")
         return queryset.filter(found[1]) if found else queryset.none()
+
+
+def active_filter(on: str, off: str) -> type[QuestionFilter]:
+    """Return the filter for rows that are switched on or off, in these words."""
+
+    class ActiveFilter(QuestionFilter):
+        """What is on, and what is off."""
+
+        title, parameter_name = "state", "state"
+
+        def questions(self) -> dict[str, tuple[str, Q]]:
+            return {
+                "on": (on, Q(is_active=True)),
+                "off": (off, Q(is_active=False)),
+            }
+
+    return ActiveFilter
+
+
+def in_question(filter_: type[QuestionFilter], key: str) -> tuple[str, Q]:
+    """Return what one question of a filter is called, and which rows fit it."""
+    # The questions are the class's own: no request and no list is needed for them.
+    return object.__new__(filter_).questions()[key]

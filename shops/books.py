@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.filters import SimpleListFilter
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import SuspiciousOperation
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
@@ -145,6 +147,15 @@ class BookAdmin(ModelAdmin):
     other_shop_paths: tuple[str, ...] = ()
     lookups: tuple[str, ...] = ()
 
+    # What people call the book, one row of it and several; what it is, in a sentence.
+    book_name = ""
+    row_name = ""
+    rows_name = ""
+    about = ""
+    # What the fields of its form are called, and what they mean.
+    labels: Mapping[str, str] = {}
+    help_texts: Mapping[str, str] = {}
+
     actions_on_top = True
     empty_value_display = NOTHING
     list_max_show_all = 0
@@ -230,20 +241,76 @@ class BookAdmin(ModelAdmin):
             columns = [column for column in columns if column != "shop_name"]
         return columns
 
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 -- the base class's signature
+        **kwargs: Any,
+    ) -> Any:
+        """Return the form, its fields under the names that people use."""
+        named = {"labels": self.labels, "help_texts": self.help_texts}
+        return super().get_form(request, obj, change=change, **(named | kwargs))
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Return a field without the signs that open other books beside it."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(
+            widget := getattr(field, "widget", None), RelatedFieldWidgetWrapper
+        ):
+            widget.can_add_related = False
+            widget.can_change_related = False
+            widget.can_view_related = False
+        return field
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list under its own name."""
-        named = {"title": capfirst(self.opts.verbose_name_plural), "subtitle": None}
+        """Show the list under its own name, with a sentence on what it is."""
+        named = {"title": self.name_of_book, "subtitle": None, "about": self.about}
         return super().changelist_view(request, named | (extra_context or {}))
+
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show what was done to a row, under the book's own name."""
+        row = self.get_object(request, unquote(object_id))
+        named = {
+            "title": "History",
+            "subtitle": None,
+            "module_name": self.name_of_book,
+            "row_title": self.title_of(row),
+        }
+        return super().history_view(request, object_id, named | (extra_context or {}))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show the row under its own name."""
-        if context["original"] is not None:
-            context |= {"title": self.title_of(context["original"]), "subtitle": None}
+        """Show the row under its own name, in the book of its own name."""
+        row = context.get("original")
+        title = f"New {self.name_of_row}" if row is None else self.title_of(row)
+        context |= {"title": title, "subtitle": None, "book": self.name_of_book}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    @property
+    def name_of_book(self) -> str:
+        """What people call the book."""
+        return self.book_name or capfirst(str(self.opts.verbose_name_plural))
+
+    @property
+    def name_of_row(self) -> str:
+        """What people call one of its rows."""
+        return self.row_name or str(self.opts.verbose_name)
+
+    @property
+    def name_of_rows(self) -> str:
+        """What people call several of its rows."""
+        return self.rows_name or str(self.opts.verbose_name_plural)
 
     def title_of(self, row: Any) -> str:
         """Return what stands above the page of a row."""

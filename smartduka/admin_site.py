@@ -13,11 +13,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from orders.admin import OrderAdmin
 from orders.models import Order
+from payments.admin import attention
 from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
@@ -52,28 +53,61 @@ from shops.models import Membership, Product, Shop, StockMovement
 from smartduka import pages
 
 
-# In the order in which they are shown.
-BOOKS: tuple[tuple[type[Model], type[ModelAdmin]], ...] = (
-    (Payment, PaymentAdmin),
-    (Notice, NoticeAdmin),
-    (Collection, CollectionAdmin),
-    (Allocation, AllocationAdmin),
-    (Refund, RefundAdmin),
-    (Receipt, ReceiptAdmin),
-    (StatementImport, StatementImportAdmin),
-    (Movement, MovementAdmin),
-    (Correction, CorrectionAdmin),
-    (MpesaSettings, MpesaSettingsAdmin),
-    (MpesaAccount, MpesaAccountAdmin),
-    (Order, OrderAdmin),
-    (Product, ProductAdmin),
-    (StockMovement, StockMovementAdmin),
-    (Membership, MembershipAdmin),
-    (Shop, ShopAdmin),
-    (get_user_model(), PersonAdmin),
+Book = tuple[type[Model], type[ModelAdmin]]
+# In the order in which they are shown, each group under its name.
+GROUPS: tuple[tuple[str, tuple[Book, ...]], ...] = (
+    (
+        "Sales and payments",
+        ((Order, OrderAdmin), (Payment, PaymentAdmin), (Refund, RefundAdmin)),
+    ),
+    (
+        "Money",
+        (
+            (Collection, CollectionAdmin),
+            (Allocation, AllocationAdmin),
+            (Correction, CorrectionAdmin),
+        ),
+    ),
+    (
+        "M-Pesa",
+        (
+            (Notice, NoticeAdmin),
+            (Receipt, ReceiptAdmin),
+            (StatementImport, StatementImportAdmin),
+            (Movement, MovementAdmin),
+            (MpesaSettings, MpesaSettingsAdmin),
+            (MpesaAccount, MpesaAccountAdmin),
+        ),
+    ),
+    (
+        "Shop",
+        (
+            (Product, ProductAdmin),
+            (StockMovement, StockMovementAdmin),
+            (Membership, MembershipAdmin),
+            (Shop, ShopAdmin),
+            (get_user_model(), PersonAdmin),
+        ),
+    ),
 )
-# What others call by another name.
-NAMES = {"auth": "People"}
+BOOKS = tuple(book for _, books in GROUPS for book in books)
+
+
+# The names of books that do not say themselves what people call them.
+NAMES: dict[type[Model], dict[str, str]] = {
+    StatementImport: {
+        "book_name": "M-Pesa statements",
+        "row_name": "statement",
+        "rows_name": "statements",
+        "about": "Files of M-Pesa's portal: the last word on what was paid.",
+    },
+    Movement: {
+        "book_name": "Fees and transfers",
+        "row_name": "movement",
+        "rows_name": "movements",
+        "about": "What moved in your M-Pesa account and was no customer's payment.",
+    },
+}
 
 
 class SmartdukaAdminSite(admin.AdminSite):
@@ -89,7 +123,7 @@ class SmartdukaAdminSite(admin.AdminSite):
         # Nothing is deleted here, so nothing offers it.
         self.disable_action("delete_selected")
         for model, model_admin in BOOKS:
-            self.register(model, model_admin)
+            self.register(model, model_admin, **NAMES.get(model, {}))
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether there is any book for this person to read."""
@@ -112,16 +146,41 @@ class SmartdukaAdminSite(admin.AdminSite):
         """Sign out, and show the one sign-in page."""
         return pages.logout(request)
 
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show what waits for a person, and the books."""
+        more = {"waiting": attention.waiting(request, self)}
+        return super().index(request, more | (extra_context or {}))
+
+    def app_index(
+        self,
+        request: HttpRequest,
+        app_label: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Lead to the home page: the books of one app are no group of people's."""
+        if not super().get_app_list(request, app_label):
+            raise Http404
+        return HttpResponseRedirect(reverse("admin:index"))
+
     def get_app_list(
         self, request: HttpRequest, app_label: str | None = None
     ) -> list[Any]:
-        """Return the books in the order of BOOKS."""
-        rank = {model: number for number, (model, _) in enumerate(BOOKS)}
+        """Return the books by their groups, under the names that people use."""
         apps = super().get_app_list(request, app_label)
-        for app in apps:
-            app["models"].sort(key=lambda entry: rank[entry["model"]])
-            app["name"] = NAMES.get(app["app_label"], app["name"])
-        return sorted(apps, key=lambda app: rank[app["models"][0]["model"]])
+        found = {entry["model"]: entry for app in apps for entry in app["models"]}
+        groups = []
+        for number, (name, books) in enumerate(GROUPS):
+            entries = [found[model] for model, _ in books if model in found]
+            for entry in entries:
+                book = self._registry[entry["model"]]
+                entry["name"] = getattr(book, "name_of_book", entry["name"])
+                entry["about"] = getattr(book, "about", "")
+            if entries:
+                label = f"group-{number}"
+                groups.append({"name": name, "app_label": label, "models": entries})
+        return groups
 
 
 site = SmartdukaAdminSite()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from payments import c2b
 from payments.admin import cells as words_of
-from payments.models import MpesaAccount
+from payments.models import MpesaAccount, MpesaSettings
 from shops import book_cells as cells
-from shops.book_filters import ShopFilter
-from shops.books import BookAdmin, ModelForm, reach_of
+from shops.book_filters import QuestionFilter, ShopFilter
+from shops.books import BookAdmin, ModelForm, facts, reach_of
 
 
 SET, NOT_SET = "set", "not set"
@@ -38,27 +39,72 @@ NONE_TO_RETIRE = (
 NOT_YOURS = "only its owner or manager can do this."
 
 
+class InUseFilter(QuestionFilter):
+    """Whether an account may be used."""
+
+    title, parameter_name = "state", "state"
+
+    def questions(self) -> dict[str, tuple[str, Q]]:
+        return {
+            "used": ("In use", Q(is_active=True)),
+            "old": ("Not used any more", Q(is_active=False)),
+        }
+
+
+class WhereFilter(QuestionFilter):
+    """Where the money of shops goes."""
+
+    title, parameter_name = "money goes to", "where"
+
+    def questions(self) -> dict[str, tuple[str, Q]]:
+        return {
+            "platform": ("The platform's account", Q(uses_platform_account=True)),
+            "own": ("Their own account", Q(account__isnull=False)),
+            "none": (
+                "No account",
+                Q(account__isnull=True, uses_platform_account=False),
+            ),
+        }
+
+
 class MpesaAccountAdmin(BookAdmin):
     """A till or paybill. The platform's own is shown to the operator alone.
 
     Owner and manager say how payments by hand are taken; nothing else is changed here.
     """
 
+    book_name, row_name, rows_name = "M-Pesa accounts", "account", "accounts"
+    about = (
+        "The tills and paybills that money is paid into. Their keys are never shown."
+    )
     list_display = (
-        "name", "type", "shortcode", "environment", "keys", "is_active", "shop_name",
+        "name", "store", "moves", "keys", "by_hand_short", "in_use", "shop_name",
     )  # fmt: skip
     list_display_links = ("name",)
-    list_filter = (ShopFilter, "is_active")
+    list_filter = (ShopFilter, InUseFilter)
     list_select_related = ("shop",)
     search_fields = ("=shortcode", "=party_b")
     search_help_text = "Paybill, till or store number"
     actions = ("register", "retire_older")
+    labels = {"validates_strictly": "Refuse account numbers that are not ours"}
+    help_texts = {
+        "validates_strictly": "For paybills: M-Pesa asks us before it takes a payment by"
+        " hand. Ticked, one with an unknown account number is sent back to its payer."
+    }
     readonly_fields = (
-        "name", "shop_name", "environment", "type", "shortcode", "party_b", "is_active",
-        "key", "secret", "pass_key", "initiator_name", "initiator", "since",
+        "name", "shop_name", "moves", "store", "paid_to", "in_use", "since",
+        "key", "secret", "pass_key", "who_initiates", "initiator",
         "by_hand", "last_by_hand",
     )  # fmt: skip
-    fields = (*readonly_fields, "validates_strictly")
+    fieldsets = (
+        facts("Account", "name", "shop_name", "moves", "paid_to", "store", "in_use",
+              "since"),
+        facts("Keys", "key", "secret", "pass_key", "who_initiates", "initiator"),
+        (
+            "Payments by hand",
+            {"fields": ("by_hand", "last_by_hand", "validates_strictly")},
+        ),
+    )  # fmt: skip
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         reach = reach_of(request)
@@ -134,6 +180,44 @@ class MpesaAccountAdmin(BookAdmin):
         )
         return format_html("{} {}", link, words_of.verdict(notice))
 
+    def title_of(self, row: MpesaAccount) -> str:
+        return self.name(row)
+
+    @admin.display(description="Store number")
+    def store(self, account: MpesaAccount) -> SafeString:
+        """The number that M-Pesa's interface wants; not the one customers pay to."""
+        return cells.code(account.shortcode)
+
+    @admin.display(description="Customers pay to")
+    def paid_to(self, account: MpesaAccount) -> SafeString:
+        """The number that customers see."""
+        return cells.code(account.party_b)
+
+    @admin.display(description="Money")
+    def moves(self, account: MpesaAccount) -> SafeString:
+        """Whether real money moves there."""
+        tone = cells.QUIET if words_of.unreal(account) else cells.GOOD
+        return cells.pill(words_of.environment(account.environment), tone)
+
+    @admin.display(description="State", ordering="is_active")
+    def in_use(self, account: MpesaAccount) -> SafeString:
+        """Whether it may be used."""
+        if account.is_active:
+            return cells.pill("in use", cells.GOOD)
+        return cells.pill("not used any more", cells.QUIET)
+
+    @admin.display(description="Payments by hand")
+    def by_hand_short(self, account: MpesaAccount) -> SafeString:
+        """Whether M-Pesa tells them to us."""
+        if account.c2b_registered_at is None:
+            return cells.pill("not told", cells.QUIET)
+        return cells.pill("told to us", cells.GOOD)
+
+    @admin.display(description="Initiator")
+    def who_initiates(self, account: MpesaAccount) -> str:
+        """Who asks M-Pesa about the account, and sends money back."""
+        return account.initiator_name or cells.NOTHING
+
     @admin.display(description="Account")
     def name(self, account: MpesaAccount) -> str:
         """Its kind and number."""
@@ -205,11 +289,24 @@ class MpesaSettingsAdmin(BookAdmin):
     """
 
     form = MpesaSettingsForm
-    list_display = (
-        "shop", "account", "uses_platform_account", "max_amount", "claimed_limit",
-        "second_person_from",
-    )  # fmt: skip
-    list_filter = (ShopFilter, "uses_platform_account")
+    book_name, row_name, rows_name = "M-Pesa settings", "shop's settings", "shops"
+    about = "Where a shop's money goes, and how careful it is."
+    labels = {
+        "account": "The shop's own account",
+        "uses_platform_account": "Uses the platform's account",
+        "max_amount": "Highest amount of a prompt",
+        "claimed_limit": "Trust payments by hand up to",
+        "second_person_from": "Refunds need a second person from",
+    }
+    help_texts = {
+        "max_amount": "KES. Empty: as high as this installation allows.",
+        "claimed_limit": "KES. So much may pay a sale before M-Pesa's own books"
+        " confirm it. 0: nothing is trusted.",
+        "second_person_from": "KES. Smaller refunds go out at once.",
+    }
+    list_display = ("of_shop", "pays_into", "highest", "trusts", "two_from")
+    list_display_links = ("of_shop",)
+    list_filter = (ShopFilter, WhereFilter)
     list_select_related = ("shop", "account")
     search_fields = ("shop__name",)
     search_help_text = "A shop's name"
@@ -218,24 +315,63 @@ class MpesaSettingsAdmin(BookAdmin):
         "second_person_from",
     )  # fmt: skip
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return the fields; in words where the person may not set them."""
+        if obj is None or reach_of(request).is_operator:
+            return self.fields
+        is_owner = reach_of(request).is_owner(self.shop_id_of(obj))
+        may_manage = self.has_change_permission(request, obj)
+        return (
+            "of_shop", "pays_into", "highest",
+            "claimed_limit" if may_manage else "trusts",
+            "second_person_from" if is_owner else "two_from",
+        )  # fmt: skip
+
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any = None
     ) -> tuple[str, ...]:
         """Return the shop, once it is chosen, and what the person may not set."""
         if obj is None:
             return ()
-        reach = reach_of(request)
-        if reach.is_operator:
+        if reach_of(request).is_operator:
             return ("shop",)
-        fixed = ("shop", "account", "uses_platform_account", "max_amount")
-        is_owner = reach.is_owner(self.shop_id_of(obj))
-        return fixed if is_owner else (*fixed, "second_person_from")
+        said = ("of_shop", "pays_into", "highest", "trusts", "two_from")
+        return tuple(name for name in said if name in self.get_fields(request, obj))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return reach_of(request).is_operator
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return reach_of(request).may_manage(self.shop_id_of(obj))
+
+    @admin.display(description="Shop", ordering="shop__name")
+    def of_shop(self, row: MpesaSettings) -> str:
+        """Whose settings they are."""
+        return row.shop.name
+
+    @admin.display(description="Money goes to")
+    def pays_into(self, row: MpesaSettings) -> SafeString | str:
+        """The account; nothing means that the shop cannot send prompts."""
+        if row.uses_platform_account:
+            return "The platform's account"
+        if row.account is None:
+            return cells.pill("no account: cannot send prompts", cells.BAD)
+        return words_of.account(row.account)
+
+    @admin.display(description="Highest amount", ordering="max_amount")
+    def highest(self, row: MpesaSettings) -> SafeString | str:
+        """The highest amount of a prompt."""
+        return cells.kes(Decimal(row.max_amount)) if row.max_amount else "No own limit"
+
+    @admin.display(description="Trusts by hand up to", ordering="claimed_limit")
+    def trusts(self, row: MpesaSettings) -> SafeString | str:
+        """What a payment by hand may pay before it is confirmed."""
+        return cells.kes(Decimal(row.claimed_limit)) if row.claimed_limit else "Nothing"
+
+    @admin.display(description="Two people from", ordering="second_person_from")
+    def two_from(self, row: MpesaSettings) -> SafeString:
+        """From what on a refund needs a second person."""
+        return cells.kes(Decimal(row.second_person_from))
 
 
 def _told(sealed: object) -> SafeString:

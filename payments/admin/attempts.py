@@ -109,7 +109,7 @@ class NoticeInline(LedgerInline):
 
     model = Notice
     verbose_name_plural = "messages from M-Pesa"
-    fields = readonly_fields = ("what", "verdict_words", "at", "copies", "attempts")
+    fields = readonly_fields = ("what", "verdict_words", "at", "times")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notice]:
         return super().get_queryset(request).defer("body")
@@ -117,7 +117,13 @@ class NoticeInline(LedgerInline):
     @admin.display(description="Message")
     def what(self, notice: Notice) -> SafeString:
         """Link the notice."""
-        return cells.page("payments_notice", notice.pk, f"#{notice.pk}")
+        name = f"{words.NOTICES[notice.kind]} #{notice.pk}"
+        return cells.page("payments_notice", notice.pk, name)
+
+    @admin.display(description="Came")
+    def times(self, notice: Notice) -> str:
+        """How often the same bytes came."""
+        return words.times(notice.copies)
 
     @admin.display(description="What became of it")
     def verdict_words(self, notice: Notice) -> SafeString:
@@ -146,7 +152,8 @@ class CollectionInline(LedgerInline):
     def what(self, collection: Collection) -> SafeString:
         """Link the collection."""
         amount = cells.kes(collection.amount)
-        return cells.page("payments_collection", collection.pk, amount)
+        link = cells.page("payments_collection", collection.pk, amount)
+        return words.with_doubt(link, collection)
 
     @admin.display(description="Receipt")
     def code(self, collection: Collection) -> SafeString:
@@ -177,8 +184,10 @@ class CollectionInline(LedgerInline):
 class PaymentAdmin(BookAdmin):
     """One attempt to be paid. It is written by settlement and its neighbours alone."""
 
+    book_name = "Payments"
+    about = "Every attempt to be paid, with the reason where it was not."
     list_display = (
-        "says", "sum", "payer", "sale", "at", "code", "result", "shop_name",
+        "says", "sum", "method", "payer", "sale", "by", "at", "code", "shop_name",
     )  # fmt: skip
     list_display_links = ("says",)
     list_filter = (
@@ -191,20 +200,20 @@ class PaymentAdmin(BookAdmin):
     inlines = (PaymentEventInline, NoticeInline, CollectionInline)
     readonly_fields = (
         "sum", "given", "payer", "sale",
-        "code", "method", "shop_name", "by", "into", "reference", "mpesa_id",
-        "merchant_request_id", "result", "result_words", "error",
+        "code", "method", "shop_name", "by", "into", "typed", "mpesa_id",
+        "push_id", "result", "result_words", "error",
         "why", "at", "answered", "expires", "decided", "completed",
-        "next_question", "asked", "ask_count", "attempt", "earlier",
+        "next_question", "asked", "questions", "nth", "earlier",
     )  # fmt: skip
     fieldsets = (
         facts("Money", "sum", "payer", "code", "sale", "shop_name", "by", "method"),
         facts(
-            "M-Pesa", "result", "result_words", "error", "why", "into", "reference",
-            "mpesa_id", "merchant_request_id", "attempt", "earlier",
+            "M-Pesa", "why", "result_words", "result", "error", "into", "typed",
+            "mpesa_id", "push_id", "nth", "earlier",
         ),
         facts(
             "Times", "at", "answered", "expires", "decided", "completed",
-            "next_question", "asked", "ask_count",
+            "next_question", "asked", "questions",
         ),
     )  # fmt: skip
     cash_fieldsets = (
@@ -251,20 +260,26 @@ class PaymentAdmin(BookAdmin):
             "reason": words.reason(payment),
             "remedy": words.remedy(payment),
             "alarm": words.plain(payment.alarm) if payment.alarm else "",
-            "send_back": self._where_to_send_back(request, payment),
+        }
+        money = self._money_of(payment)
+        standing = [one for one in money if one.reversed_at is None]
+        context |= {
+            "send_back": offer(request, standing[0] if standing else None),
+            "disputed": [
+                {"why": one.disputed, "money": words.money(one)}
+                for one in money
+                if one.disputed
+            ],
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _where_to_send_back(self, request: HttpRequest, payment: Payment) -> str:
-        """The form for its money; a payment made of a part leads to the whole."""
-        money = Collection.objects.filter(
-            Q(payment=payment) | Q(allocations__payment=payment),
-            reversed_at__isnull=True,
-        )
-        return offer(request, money.order_by("pk").first())
+    def _money_of(self, payment: Payment) -> list[Collection]:
+        """Its money; of a payment made of a part that of the whole."""
+        own = Q(payment=payment) | Q(allocations__payment=payment)
+        return list(Collection.objects.filter(own).distinct().order_by("pk"))
 
     def title_of(self, row: Payment) -> str:
-        return f"Payment for sale {row.order.number}"
+        return f"Payment for sale #{row.order.number}"
 
     @admin.display(description="What happened", ordering="status")
     def says(self, payment: Payment) -> SafeString:
@@ -294,8 +309,7 @@ class PaymentAdmin(BookAdmin):
     @admin.display(description="Sale")
     def sale(self, payment: Payment) -> SafeString:
         """Link the sale."""
-        order = payment.order
-        return cells.page("orders_order", order.pk, f"#{order.number}")
+        return words.sale_of(payment.order)
 
     @admin.display(description="Receipt")
     def code(self, payment: Payment) -> SafeString:
@@ -315,7 +329,27 @@ class PaymentAdmin(BookAdmin):
     @admin.display(description="Paid into")
     def into(self, payment: Payment) -> str:
         """The account as it was used."""
-        return f"{payment.party_b} ({payment.environment})"
+        return f"{payment.party_b} ({words.environment(payment.environment)})"
+
+    @admin.display(description="Account number shown")
+    def typed(self, payment: Payment) -> SafeString:
+        """The reference that the customer sees."""
+        return cells.code(payment.reference)
+
+    @admin.display(description="Id of the prompt")
+    def push_id(self, payment: Payment) -> str:
+        """Its MerchantRequestID."""
+        return words.plain(payment.merchant_request_id or "")
+
+    @admin.display(description="Attempt")
+    def nth(self, payment: Payment) -> str:
+        """Which try of the sale it was."""
+        return cells.NOTHING if payment.attempt == 1 else f"Number {payment.attempt}"
+
+    @admin.display(description="Questions asked")
+    def questions(self, payment: Payment) -> str:
+        """How often we asked M-Pesa."""
+        return str(payment.ask_count) if payment.ask_count else cells.NOTHING
 
     @admin.display(description="M-Pesa's id")
     def mpesa_id(self, payment: Payment) -> str:

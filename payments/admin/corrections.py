@@ -46,6 +46,13 @@ def offer(request: HttpRequest, collection: Collection) -> str:
     return reverse("admin:payments_correction_of", args=[collection.pk])
 
 
+TAKES = (
+    "Our books then have so much less of this money: first what is nobody's, then what"
+    " sales have. A sale that was paid with it stays paid, and gets an alarm."
+)
+ADDS = "Our books then have so much more, as money that is nobody's yet."
+
+
 class CorrectionForm(forms.Form):
     """By how much our books are wrong, and why."""
 
@@ -58,9 +65,17 @@ class CorrectionForm(forms.Form):
         widget=forms.RadioSelect,
     )
     amount = forms.DecimalField(
-        label="KES", min_value=0, max_digits=12, decimal_places=2
+        label="By how many KES",
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text="Only the difference, not the whole payment.",
     )
-    reason = forms.CharField(label="Why", max_length=corrections.REASON_LENGTH)
+    reason = forms.CharField(
+        label="Why",
+        max_length=corrections.REASON_LENGTH,
+        help_text="What you saw in M-Pesa's portal, for who must book it.",
+    )
 
 
 class CorrectionFilter(QuestionFilter):
@@ -75,6 +90,8 @@ class CorrectionAdmin(BookAdmin):
     """What two people booked because M-Pesa's books say otherwise."""
 
     shop_path = "collection__shop"
+    book_name = "Corrections"
+    about = "Where M-Pesa's books were right and ours were not. Two people book one."
     list_display = (
         "sum", "stands", "money", "why", "asker", "decider", "asked", "shop_name",
     )  # fmt: skip
@@ -142,6 +159,7 @@ class CorrectionAdmin(BookAdmin):
                 "opts": self.opts,
                 "original": collection,
                 "title": "Correct the books",
+                "book": self.name_of_book,
                 "form": form,
                 "left": cells.kes(left_of(collection)),
                 "went": words.shared_out(collection),
@@ -163,7 +181,14 @@ class CorrectionAdmin(BookAdmin):
         row = context["original"]
         waits = row.state == CorrectionState.ASKED
         may_decide = waits and access_of(request, row.collection.shop) is not None
+        is_less = row.amount < 0
         context |= {
+            "amount": _signed(row),
+            "tone": TONES[CorrectionState(row.state)],
+            "told": row.get_state_display(),
+            "of": cells.page("payments_collection", row.collection.pk, row.collection),
+            "disputed": row.collection.disputed,
+            "effect": TAKES if is_less else ADDS,
             "may_book": may_decide and row.asked_by_id != request.user.pk,
             "may_refuse": may_decide,
             "must_wait": may_decide and row.asked_by_id == request.user.pk,
@@ -220,10 +245,10 @@ class CorrectionAdmin(BookAdmin):
         state = CorrectionState(row.state)
         return cells.pill(state.label, TONES[state])
 
-    @admin.display(description="Of")
+    @admin.display(description="Money")
     def money(self, row: Correction) -> SafeString:
         """Link the money that it corrects."""
-        return cells.page("payments_collection", row.collection.pk, row.collection)
+        return words.money(row.collection)
 
     @admin.display(description="Why")
     def why(self, row: Correction) -> str:

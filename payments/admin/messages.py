@@ -21,7 +21,7 @@ from payments.enums import Verdict
 from payments.models import Notice
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, day_filter, shop_filter
-from shops.books import BookAdmin, reach_of
+from shops.books import BookAdmin, facts, reach_of
 
 
 # What a second look may change. The others were judged: a second time they would
@@ -30,6 +30,26 @@ MAY_CHANGE = (Verdict.NEW, Verdict.PARKED, Verdict.MALFORMED, Verdict.UNVERIFIED
 # Each is a transaction of its own inside this one request.
 AT_ONCE = 50
 STILL_BROKEN = "still broken, tried again by itself"
+# What a verdict means to who reads the books.
+MEANINGS = {
+    Verdict.NEW: "It is read in a moment, by itself.",
+    Verdict.APPLIED: "It fits what we sent, and our books have it.",
+    Verdict.DUPLICATE: "We knew it already. Nothing was counted twice.",
+    Verdict.UNCERTAIN: "It does not say for sure how the payment ended, so M-Pesa is"
+    " asked. Nothing was counted.",
+    Verdict.UNVERIFIED: "Amount, number or sender differ from what we sent, so it"
+    " proves nothing. M-Pesa is asked, and its answer counts.",
+    Verdict.CONTRADICTION: "It says the opposite of what was proved. The money stays"
+    " as it is; compare it with M-Pesa's statement.",
+    Verdict.MALFORMED: "It could not be read. M-Pesa is asked, so nothing is lost.",
+    Verdict.UNTOKENED: "It came without our secret address, so it proves nothing.",
+    Verdict.REJECTED: "It came with a wrong secret, so it proves nothing. Many of"
+    " these mean that somebody tries to forge payments.",
+    Verdict.ORPHAN: "Nothing of ours has this address any more.",
+    Verdict.HELD: "Its money is kept until it is clear whose it is.",
+    Verdict.PARKED: "It was tried several times and something of ours broke each"
+    " time. Nothing of it counts before it is processed.",
+}
 
 
 class NoticeFilter(QuestionFilter):
@@ -53,9 +73,13 @@ class NoticeAdmin(BookAdmin):
 
     shop_path = "payment__shop"
     other_shop_paths = ("account__shop", "request__account__shop")
+    book_name, row_name, rows_name = "M-Pesa messages", "message", "messages"
+    about = (
+        "What M-Pesa told us, word for word, and what became of it. Nothing is ever"
+        " thrown away."
+    )
     list_display = (
-        "what", "verdict_words", "about", "at", "copies", "attempts", "trouble",
-        "shop_name",
+        "what", "verdict_words", "subject", "at", "trouble", "shop_name",
     )  # fmt: skip
     list_display_links = ("what",)
     list_filter = (
@@ -64,15 +88,20 @@ class NoticeAdmin(BookAdmin):
     )  # fmt: skip
     lookups = ("payment__id__exact",)
     actions = ("process_again",)
-    fields = readonly_fields = (
-        "verdict_words", "about", "kind", "at", "copies", "came_from", "processed",
-        "next_try", "attempts", "trouble", "size", "said",
+    readonly_fields = (
+        "subject", "what", "at", "times", "came_from", "processed",
+        "next_try", "tries", "trouble", "size", "said",
     )  # fmt: skip
+    fieldsets = (
+        facts("Message", "subject", "what", "at", "times", "came_from"),
+        facts("How it was read", "processed", "tries", "next_try", "trouble"),
+        ("What it said, word for word", {"fields": ("said", "size")}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notice]:
         rows = super().get_queryset(request)
         return rows.select_related(
-            "payment__shop", "account__shop", "request__account__shop"
+            "payment__shop", "payment__order", "account__shop", "request__account__shop"
         ).defer("body")
 
     def has_process_permission(self, request: HttpRequest) -> bool:
@@ -122,11 +151,18 @@ class NoticeAdmin(BookAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["may_process"] = self.may_process(request, context["original"])
+        notice = context["original"]
+        verdict = Verdict(notice.verdict)
+        context |= {
+            "may_process": self.may_process(request, notice),
+            "tone": words.VERDICT_TONES[verdict],
+            "told": verdict.label,
+            "meaning": MEANINGS[verdict],
+        }
         return super().render_change_form(request, context, *args, **kwargs)
 
     def title_of(self, row: Notice) -> str:
-        return f"Message #{row.pk}"
+        return f"{words.NOTICES[row.kind]} #{row.pk}"
 
     def _again(self, request: HttpRequest, notice: Notice) -> str:
         verdict = inbox.process_again(notice.pk)
@@ -136,8 +172,18 @@ class NoticeAdmin(BookAdmin):
 
     @admin.display(description="Message", ordering="pk")
     def what(self, notice: Notice) -> str:
-        """Its number."""
-        return f"#{notice.pk}"
+        """What it is, and its number."""
+        return f"{words.NOTICES[notice.kind]} #{notice.pk}"
+
+    @admin.display(description="Came")
+    def times(self, notice: Notice) -> str:
+        """How often the same bytes came."""
+        return words.times(notice.copies)
+
+    @admin.display(description="Tries")
+    def tries(self, notice: Notice) -> str:
+        """How often it was tried again."""
+        return str(notice.attempts) if notice.attempts else cells.NOTHING
 
     @admin.display(description="What became of it", ordering="verdict")
     def verdict_words(self, notice: Notice) -> SafeString:
@@ -145,14 +191,15 @@ class NoticeAdmin(BookAdmin):
         return words.verdict(notice)
 
     @admin.display(description="About")
-    def about(self, notice: Notice) -> SafeString:
+    def subject(self, notice: Notice) -> SafeString:
         """Link the payment that it is about, or the account."""
         if notice.payment is not None:
-            return cells.page("payments_payment", notice.payment.pk, notice.payment)
+            return words.payment(notice.payment)
         account = notice.account or (notice.request and notice.request.account)
         if not account:
             return cells.NOTHING
-        return cells.page("payments_mpesaaccount", account.pk, account)
+        name = words.account(account)
+        return cells.page("payments_mpesaaccount", account.pk, name)
 
     @admin.display(description="Received", ordering="received_at")
     def at(self, notice: Notice) -> SafeString:

@@ -12,7 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from payments import drawer, free_money
+from payments import drawer
+from payments.admin import cells as words
 from payments.models import Collection
 from shops import book_cells as cells
 from shops.books import reach_of
@@ -28,7 +29,11 @@ class PlaceForm(forms.Form):
     shop = forms.ModelChoiceField(
         label="Shop", queryset=Shop.objects.filter(is_active=True).order_by("name")
     )
-    reason = forms.CharField(label="Why", max_length=drawer.REASON_LENGTH)
+    reason = forms.CharField(
+        label="Why",
+        max_length=drawer.REASON_LENGTH,
+        help_text="How you know that it is theirs. The shop reads this too.",
+    )
 
 
 def is_placeable(collection: Collection | None) -> bool:
@@ -89,10 +94,11 @@ def place_view(
             "opts": admin.opts,
             "original": collection,
             "title": "Hand to a shop",
+            "book": "Money received",
             "form": form,
             "amount": cells.kes(collection.amount),
             "code": cells.code(collection.receipt),
-            "payer": free_money.shown_payer(collection.phone) or cells.NOTHING,
+            "payer": words.payer(collection.phone),
             "reference": _reference(collection),
             "is_placeable": is_placeable(collection),
         },
@@ -102,4 +108,4 @@ def place_view(
 def _reference(collection: Collection) -> str:
     """The account number as the customer typed it."""
     told = getattr(collection, "receipt_row", None)
-    return str(told.reference) if told is not None and told.reference else cells.NOTHING
+    return words.plain(told.reference) if told is not None else cells.NOTHING

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from payments.admin import cells as words
@@ -19,6 +21,16 @@ TONES = {
     ReceiptState.HELD: cells.WAIT,
     ReceiptState.CLAIMED: cells.WAIT,
     ReceiptState.COUNTED: cells.GOOD,
+}
+
+
+MEANINGS = {
+    ReceiptState.HELD: "A prompt of the same amount is not decided. As soon as it is,"
+    " this money finds its place by itself.",
+    ReceiptState.CLAIMED: "M-Pesa told us once, by its notice of payments by hand. It"
+    " counts when M-Pesa's own books have it, or when a sale within the shop's limit"
+    " takes it.",
+    ReceiptState.COUNTED: "",
 }
 
 
@@ -80,8 +92,10 @@ class ReceiptAdmin(BookAdmin):
 
     shop_path = "account__shop"
     other_shop_paths = ("collection__shop",)
+    book_name, row_name, rows_name = "M-Pesa receipts", "receipt", "receipts"
+    about = "Receipt numbers that M-Pesa told us, who said so, and whose money it is."
     list_display = (
-        "code", "sum", "stands", "payer_", "typed", "money", "paid", "seen", "shop_name",
+        "code", "sum", "stands", "payer_", "typed", "money", "paid", "shop_name",
     )  # fmt: skip
     list_filter = (shop_filter("account__shop"), ReceiptFilter, day_filter("seen_at"))
     list_select_related = ("account__shop", "collection__shop")
@@ -91,13 +105,34 @@ class ReceiptAdmin(BookAdmin):
     inlines = (SightingInline,)
     readonly_fields = (
         "code", "sum", "stands", "proven", "payer_", "typed", "money", "into", "paid",
-        "seen", "next_look", "alarm", "shop_name",
+        "seen", "next_look", "shop_name",
     )  # fmt: skip
     fieldsets = (
-        facts("Receipt", "code", "sum", "stands", "proven", "money", "alarm"),
+        facts("Receipt", "code", "sum", "stands", "proven", "money"),
         facts("Who paid", "payer_", "typed", "into", "shop_name"),
         facts("Times", "paid", "seen", "next_look"),
     )
+
+    def title_of(self, row: Receipt) -> str:
+        return f"Receipt {row.number}"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context["original"]
+        state = ReceiptState(row.state)
+        context |= {
+            "amount": cells.kes(row.amount),
+            "tone": TONES[state],
+            "state": state.label,
+            "meaning": MEANINGS[state],
+            "went": words.shared_out(row.collection) if row.collection else "",
+            "alarm": row.alarm,
+            "disputed": row.collection.disputed if row.collection else "",
+            "money": words.money(row.collection) if row.collection else "",
+            "acts": words.acts(*(one for one in (row, row.collection) if one)),
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Receipt], search_term: str
@@ -122,10 +157,12 @@ class ReceiptAdmin(BookAdmin):
         state = ReceiptState(row.state)
         return cells.pill(state.label, TONES[state])
 
-    @admin.display(description="In M-Pesa's books", boolean=True)
-    def proven(self, row: Receipt) -> bool:
+    @admin.display(description="In M-Pesa's books")
+    def proven(self, row: Receipt) -> SafeString:
         """Whether it is more than a claim."""
-        return row.is_proven
+        if row.is_proven:
+            return cells.pill("yes", cells.GOOD)
+        return cells.pill("not confirmed", cells.WAIT)
 
     @admin.display(description="Payer")
     def payer_(self, row: Receipt) -> str:
@@ -140,14 +177,12 @@ class ReceiptAdmin(BookAdmin):
     @admin.display(description="Money")
     def money(self, row: Receipt) -> SafeString:
         """Link the money that it is."""
-        if row.collection is None:
-            return cells.NOTHING
-        return cells.page("payments_collection", row.collection.pk, row.collection)
+        return words.money(row.collection)
 
     @admin.display(description="Account")
     def into(self, row: Receipt) -> str:
         """Where it was paid to."""
-        return str(row.account)
+        return words.account(row.account)
 
     @admin.display(description="Paid", ordering="paid_at")
     def paid(self, row: Receipt) -> SafeString:
@@ -159,7 +194,9 @@ class ReceiptAdmin(BookAdmin):
         """When we learned of it."""
         return cells.moment(row.seen_at)
 
-    @admin.display(description="Next look")
+    @admin.display(description="Looked at again")
     def next_look(self, row: Receipt) -> SafeString:
-        """When the machine looks again whose it is."""
+        """When the machine looks again whose it is; not where that is known."""
+        if row.state == ReceiptState.COUNTED:
+            return cells.NOTHING
         return cells.moment(row.look_at)

@@ -46,6 +46,16 @@ TONES = {
 }
 
 
+# What happens when a refund is approved.
+EFFECTS = {
+    RefundMethod.REVERSAL: "M-Pesa is told to send the whole payment back at once. That"
+    " cannot be stopped any more.",
+    RefundMethod.CASH: "It is booked as cash out of the drawer: give the customer the"
+    " money then.",
+    RefundMethod.MANUAL: "It is booked as sent by hand: somebody must have sent it.",
+}
+
+
 def access_of(request: HttpRequest, shop: Shop | None) -> Access | Operator | None:
     """Return for whom the person may decide about a shop's money; None if not.
 
@@ -76,7 +86,9 @@ class RefundForm(forms.Form):
 
     method = forms.ChoiceField(label="How", widget=forms.RadioSelect)
     amount = forms.IntegerField(
-        label="KES", min_value=1, error_messages={"min_value": "At least KES 1."}
+        label="KES to send back",
+        min_value=1,
+        error_messages={"min_value": "At least KES 1."},
     )
     reason = forms.CharField(label="Why", max_length=refunds.REASON_LENGTH)
     restocks = forms.BooleanField(
@@ -151,7 +163,11 @@ class RefundEventInline(LedgerInline):
 class RefundAdmin(BookAdmin):
     """Money on its way back. One of no shop is the operator's alone."""
 
-    list_display = ("sum", "stands", "method", "sale", "why", "by", "at", "shop_name")
+    book_name = "Refunds"
+    about = "Money on its way back to customers. Large ones need a second person."
+    list_display = (
+        "sum", "stands", "method", "sale", "money", "why", "by", "at", "shop_name",
+    )  # fmt: skip
     list_filter = (
         ShopFilter, RefundFilter, day_filter("asked_at"), "state", "method",
     )  # fmt: skip
@@ -245,6 +261,7 @@ class RefundAdmin(BookAdmin):
                 "opts": self.opts,
                 "original": collection,
                 "title": "Send money back",
+                "book": self.name_of_book,
                 "form": form,
                 "amount": cells.kes(collection.amount),
                 "left": cells.kes(refunds.left_of(collection)),
@@ -304,6 +321,8 @@ class RefundAdmin(BookAdmin):
             "amount": cells.kes(refund.amount),
             "tone": TONES[RefundState(refund.state)],
             "told": self._told(refund),
+            "effect": EFFECTS[RefundMethod(refund.method)],
+            "disputed": refund.collection.disputed,
             "may_decide": may_decide and waits and not is_asker,
             "must_wait": may_decide and waits and is_asker,
             "may_ask": may_decide and refund.state in reversals.REVERSIBLE,
@@ -379,21 +398,17 @@ class RefundAdmin(BookAdmin):
         state = RefundState(refund.state)
         return cells.pill(state.label, TONES[state])
 
-    @admin.display(description="Of")
+    @admin.display(description="Money")
     def money(self, refund: Refund) -> SafeString:
         """Link the money that goes back."""
-        collection = refund.collection
-        return cells.page("payments_collection", collection.pk, collection)
+        return words.money(refund.collection)
 
     @admin.display(description="Sale")
     def sale(self, refund: Refund) -> SafeString:
         """Link the sale."""
-        if refund.order is None:
-            return cells.NOTHING
-        number = f"#{refund.order.number}"
-        return cells.page("orders_order", refund.order.pk, number)
+        return words.sale_of(refund.order)
 
-    @admin.display(description="Of sales")
+    @admin.display(description="From the sale")
     def sold(self, refund: Refund) -> SafeString:
         """How much of it was a sale's; the rest was free."""
         return cells.kes(refund.from_sale)
@@ -403,10 +418,10 @@ class RefundAdmin(BookAdmin):
         """The reason that was given."""
         return words.plain(refund.reason)
 
-    @admin.display(description="Goods back", boolean=True)
-    def goods(self, refund: Refund) -> bool:
+    @admin.display(description="Goods")
+    def goods(self, refund: Refund) -> str:
         """Whether the goods go back on the shelf."""
-        return refund.restocks
+        return "back on the shelf" if refund.restocks else "stay with the customer"
 
     @admin.display(description="Asked by")
     def by(self, refund: Refund) -> str:

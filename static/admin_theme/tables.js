@@ -12,9 +12,16 @@ for (const table of document.querySelectorAll("#result_list, .tabular table")) {
   table.classList.add("labelled");
 }
 
-// There the filters begin folded, but for those that are in use.
-if (matchMedia("(max-width: 767px)").matches) {
-  for (const filter of document.querySelectorAll("#changelist-filter details")) {
-    if (filter.querySelector("li:first-child.selected")) filter.open = false;
+// The choices of a filter are put away by Escape, and by a press anywhere else.
+const putAway = (spared) => {
+  for (const choice of document.querySelectorAll(".choice[open]")) {
+    if (choice !== spared) choice.open = false;
   }
-}
+};
+document.addEventListener("click", (event) => putAway(event.target.closest(".choice")));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.querySelector(".choice[open]");
+  putAway(null);
+  open?.querySelector("summary").focus();
+});

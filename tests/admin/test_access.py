@@ -113,7 +113,7 @@ def test_index_names_exactly_the_lists_that_open(people, name):
     named = {model for model in MODELS if f'href="/admin/{model}/"' in page}
     assert named == set(MODELS) - (set() if name == "operator" else {"auth/user"})
     for app in ("payments", "orders", "shops"):
-        assert people[name].get(f"/admin/{app}/").status_code == 200
+        assert people[name].get(f"/admin/{app}/").url == "/admin/"
 
 
 @pytest.mark.parametrize("name", [*READERS, "operator"])

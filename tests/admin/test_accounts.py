@@ -45,7 +45,7 @@ def test_shop_on_the_platforms_account_sees_that_it_is(alice, ours):
     text = alice.get("/admin/payments/mpesasettings/").content.decode()
 
     assert "Mama Mboga" in text
-    assert "icon-yes" in text
+    assert "The platform&#x27;s account" in text
     assert "600100" not in text
 
 

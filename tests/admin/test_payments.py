@@ -128,7 +128,7 @@ def test_list_says_the_reason_first_and_masks_the_phone(audrey, several):
     text = page.content.decode()
 
     assert [column for column in cl.list_display if column != "action_checkbox"] == [
-        "says", "sum", "payer", "sale", "at", "code", "result",
+        "says", "sum", "method", "payer", "sale", "by", "at", "code",
     ]  # fmt: skip
     for words in (
         '<span class="pill bad">Wrong M-Pesa PIN.</span>',
@@ -137,7 +137,6 @@ def test_list_says_the_reason_first_and_masks_the_phone(audrey, several):
         '<span class="pill good">Paid.</span> <span class="pill bad">Paid twice.</span>',
         '<span class="money">KES 250</span>',
         '<span class="code">UAE5PAID01</span>',
-        '<span class="code">2001</span>',
         "0712 ••• 678",
     ):
         assert words in text, words
@@ -172,7 +171,7 @@ def test_page_tells_everything_about_a_payment(audrey, ours):
     for words in (
         '<section class="verdict good"', "<h2>Paid.</h2>", "Hand over the goods.",
         '<span class="money">KES 500</span>', "UAE5OURS01", "0712 ••• 678",
-        "KES 500 arrived, receipt UAE5OURS01", "KES 500 to sale 1", "600100 (simulator)",
+        "KES 500 arrived, receipt UAE5OURS01", "KES 500 for sale #1", "600100 (practice)",
         f"/admin/payments/notice/{ours.notice.pk}/change/",
         f"/admin/payments/collection/{ours.collection.pk}/change/",
         f"/admin/orders/order/{ours.order.pk}/change/",
@@ -250,7 +249,7 @@ def test_page_of_cash_speaks_of_cash_only(alice):
         "Times",
     ]
     assert '<span class="money">KES 300</span>' in text
-    assert "KES 250 to sale 1" in text
+    assert "KES 250 for sale #1" in text
 
 
 def test_retry_links_the_attempt_before(alice, several):
@@ -320,8 +319,8 @@ def test_money_shows_where_each_shilling_went(audrey, alice):
         settle(PaymentFactory(order=order, amount=250, phone=PHONE), receipt)
     text = audrey.get("/admin/payments/collection/").content.decode()
 
-    assert "KES 250 to sale 1" in text
-    assert "KES 250 to surplus" in text
+    assert "KES 250 for sale #1" in text
+    assert "KES 250 surplus of sale #1" in text
     assert "0712 ••• 678" in text
     assert PHONE not in text
     page = audrey.get("/admin/payments/allocation/", {"look": "surplus"})

@@ -238,7 +238,7 @@ def test_auditor_reads_stock_and_changes_nothing(audrey):
         ({"look": "nonsense"}, []),
         ({"category": "Home"}, ["Low"]),
         ({"category": "nonsense"}, []),
-        ({"is_active__exact": "0"}, ["Gone"]),
+        ({"state": "off"}, ["Gone"]),
         ({"q": "mi"}, ["Minus"]),
     ],
 )

@@ -114,7 +114,7 @@ def test_the_form_says_what_there_is(alice, paid):
     page = alice.get(form_of(paid)).content.decode()
 
     assert "M-Pesa sends it back: the whole KES 250" in page
-    assert "KES 250 to sale" in page
+    assert "KES 250 for sale" in page
     assert "From KES 5,000 a second person decides." in page
 
 

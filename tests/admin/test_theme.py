@@ -10,7 +10,7 @@ from tests.pages.test_strict_pages import Faults
 @pytest.fixture
 def pages(operator, ours, theirs):
     """Every page of the books, by address."""
-    paths = ["", "password_change/", "payments/", "shops/product/nothing/change/"]
+    paths = ["", "password_change/", "shops/product/nothing/change/"]
     paths += [f"{model}/" for model in MODELS]
     paths += [
         f"{model}/add/"

@@ -1,0 +1,165 @@
+"""What needs a person: the questions of the books that have an answer, on one card.
+
+Each is a link to its list, where the same question is chosen. Only the newest rows are
+looked at, so that the card costs the same for a shop of ten years.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from orders.admin import OrderFilter
+from orders.models import Order
+from payments.admin.attempts import PaymentFilter
+from payments.admin.corrections import CorrectionFilter
+from payments.admin.messages import NoticeFilter
+from payments.admin.money import CollectionFilter
+from payments.admin.receipts import ReceiptFilter
+from payments.admin.refunds import RefundFilter
+from payments.enums import PaymentStatus
+from payments.models import (
+    Collection,
+    Correction,
+    Notice,
+    Payment,
+    Receipt,
+    Refund,
+)
+from shops import book_cells as cells
+from shops.book_filters import QuestionFilter, in_question
+from smartduka.lib import clock
+
+
+# So many of the newest rows are looked at, and so many are counted.
+LOOKED_AT, MOST = 5_000, 99
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A question with an answer: how many, where they are, and what to do."""
+
+    name: str
+    remedy: str
+    tone: str
+    count: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    model: type[Model]
+    filter: type[QuestionFilter]
+    key: str
+    name: str
+    remedy: str
+    tone: str
+    newest: str = "-pk"
+
+
+QUESTIONS = (
+    _Question(
+        Refund, RefundFilter, "waits", "Refunds wait for a second person",
+        "Approve or refuse them.", cells.WAIT, "-asked_at",
+    ),
+    _Question(
+        Correction, CorrectionFilter, "waits",
+        "Corrections wait for a second person", "Book or refuse them.", cells.WAIT,
+    ),
+    _Question(
+        Collection, CollectionFilter, "disputed", "M-Pesa's books say otherwise",
+        "Look in M-Pesa's portal, then correct the books.", cells.BAD,
+    ),
+    _Question(
+        Payment, PaymentFilter, "alarm", "Payments with an alarm",
+        "The payment's page says what does not fit.", cells.BAD, "-created_at",
+    ),
+    _Question(
+        Notice, NoticeFilter, "parked", "Messages that could not be processed",
+        "Process them again; if they break again, tell your support.", cells.BAD,
+    ),
+    _Question(
+        Order, OrderFilter, "surplus", "Sales with more money than they need",
+        "Use it for another sale, keep it as credit, or send it back.", cells.WAIT,
+        "-created_at",
+    ),
+    _Question(
+        Collection, CollectionFilter, "rest", "Money that no sale took",
+        "Say which sale it pays, or send it back.", cells.WAIT,
+    ),
+    _Question(
+        Receipt, ReceiptFilter, "claimed", "Payments by hand not confirmed",
+        "M-Pesa told of them once; a statement confirms them.", cells.WAIT,
+    ),
+    _Question(
+        Refund, RefundFilter, "open", "Refunds that M-Pesa has not answered",
+        "Ask M-Pesa on the refund's page. Do not pay twice.", cells.WAIT, "-asked_at",
+    ),
+    _Question(
+        Payment, PaymentFilter, "long", "Prompts open for more than 5 minutes",
+        "M-Pesa is asked by itself; on the page you see what it said.", cells.WAIT,
+        "-created_at",
+    ),
+)  # fmt: skip
+NOT_PAID = "Payments failed today"
+NOT_PAID_REMEDY = "See why, and what the customer can do."
+
+
+def waiting(request: HttpRequest, site: admin.AdminSite) -> list[Waiting]:
+    """Return what waits for this person, in the books that they read.
+
+    One bounded count for each question.
+    """
+    found = [_asked(request, site, one) for one in QUESTIONS]
+    return [one for one in (*found, _not_paid_today(request, site)) if one is not None]
+
+
+def _asked(
+    request: HttpRequest, site: admin.AdminSite, one: _Question
+) -> Waiting | None:
+    _, condition = in_question(one.filter, one.key)
+    count = _count(request, site, one.model, one.newest, condition)
+    address = _address(one.model, look=one.key)
+    return _told(count, one.name, one.remedy, one.tone, address)
+
+
+def _not_paid_today(request: HttpRequest, site: admin.AdminSite) -> Waiting | None:
+    today = clock.now().astimezone(clock.NAIROBI).date()
+    failed = Q(status=PaymentStatus.FAILED, created_at__gte=clock.day_bounds(today)[0])
+    count = _count(request, site, Payment, "-created_at", failed)
+    where = {"status__exact": PaymentStatus.FAILED.value, "day": "today"}
+    address = _address(Payment, **where)
+    return _told(count, NOT_PAID, NOT_PAID_REMEDY, cells.QUIET, address)
+
+
+def _count(
+    request: HttpRequest,
+    site: admin.AdminSite,
+    model: type[Model],
+    newest: str,
+    condition: Q,
+) -> int:
+    rows: Any = site.get_model_admin(model).get_queryset(request)
+    ids = rows.select_related(None).order_by(newest).values("pk")[:LOOKED_AT]
+    fitting = model._default_manager.filter(condition, pk__in=ids)
+    return fitting.order_by()[: MOST + 1].count()
+
+
+def _told(
+    count: int, name: str, remedy: str, tone: str, address: str
+) -> Waiting | None:
+    if not count:
+        return None
+    shown = f"{MOST}+" if count > MOST else str(count)
+    return Waiting(name, remedy, tone, shown, address)
+
+
+def _address(model: type[Model], **query: str) -> str:
+    page = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+    return f"{reverse(page)}?{urlencode(query)}"
