@@ -17,6 +17,8 @@ from smartduka.lib.clock import NAIROBI
 
 PAID, NO_MONEY, CANCELLED, WRONG_PIN = "0", "1", "1032", "2001"
 UNREACHABLE, RAN_OUT = "1037", "1019"
+SENT_BACK_BEFORE, UNKNOWN_RECEIPT = "R000001", "R000002"
+TOO_LITTLE = 8  # percent of the reversals find the account empty
 # Codes that a callback may tell although the question has a clear answer.
 MUMBLES = ("9999", "26", "1037", "777")
 OUTCOMES = [
@@ -37,6 +39,15 @@ class Entry:
     at: datetime
     is_till: bool = False
     is_by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A payment that M-Pesa sent back to its payer, under a receipt of its own."""
+
+    receipt: str
+    entry: Entry
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -82,6 +93,8 @@ class Bank:
     by_id: dict[str, Prompt] = field(default_factory=dict)
     by_reference: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     open_on: dict[str, Prompt] = field(default_factory=dict)
+    returned: dict[str, Returned] = field(default_factory=dict)
+    receipts: int = 0
 
     def is_busy(self, phone: str) -> bool:
         """Whether a prompt stands on this phone already."""
@@ -160,6 +173,20 @@ class Bank:
         self._book(entry)
         return entry
 
+    def send_back(self, shortcode: str, receipt: str, now: datetime) -> str:
+        """Send a payment back to its payer; return the code of the result."""
+        entry = self.by_receipt.get(receipt)
+        if entry is None or entry.shortcode != shortcode:
+            return UNKNOWN_RECEIPT
+        if receipt in self.returned:
+            return SENT_BACK_BEFORE
+        if self.dice.chance(TOO_LITTLE):
+            return NO_MONEY
+        self.returned[receipt] = Returned(self.new_receipt(), entry, now)
+        if entry.phone in self.balances:
+            self.balances[entry.phone] += entry.amount
+        return PAID
+
     def _book(self, entry: Entry) -> None:
         self.ledger.append(entry)
         self.by_receipt[entry.receipt] = entry
@@ -170,7 +197,8 @@ class Bank:
     def new_receipt(self) -> str:
         """Return a receipt number that was never used."""
         letters = "".join(self.dice.choices("ABCDEFGHJKLMNPQRSTUVWXYZ", k=4))
-        return f"U{letters}{len(self.ledger):05}"
+        self.receipts += 1
+        return f"U{letters}{self.receipts:05}"
 
     def _lasts_s(self) -> float:
         if self.dice.chance(6):

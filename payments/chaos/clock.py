@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django_ratelimit import core as ratelimit
 
-from payments import prompting, pulling, pushing
+from payments import errands, prompting, pulling, pushing
 from payments.chaos.patches import replaced
 
 
@@ -51,6 +51,6 @@ def turned(clock: VirtualClock) -> Iterator[None]:
     with ExitStack() as stack:
         # smartduka.lib.clock reads this one too.
         stack.enter_context(replaced(timezone, "now", clock.now))
-        for module in (prompting, pulling, pushing, ratelimit):
+        for module in (errands, prompting, pulling, pushing, ratelimit):
             stack.enter_context(replaced(module, "time", clock))
         yield

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,15 @@ from django.db.models import Count, F, Q, Sum
 
 from orders.enums import OrderStatus
 from orders.models import Order, OrderEvent, OrderLine
-from payments import audit
-from payments.enums import AllocationKind, Binding, Method, PaymentStatus, Verdict
+from payments import audit, reversals
+from payments.enums import (
+    AllocationKind,
+    Binding,
+    Method,
+    PaymentStatus,
+    RefundState,
+    Verdict,
+)
 from payments.models import (
     Allocation,
     Collection,
@@ -29,6 +36,8 @@ from payments.models import (
     Payment,
     PaymentEvent,
     Receipt,
+    Refund,
+    RefundPart,
 )
 from shops.enums import StockReason
 from shops.models import Product, StockMovement
@@ -71,6 +80,7 @@ class Books:
         self._check_orders(Order.objects.values_list("pk", flat=True))
         self._check_sums()
         self._check_bank()
+        self._check_refunds()
         self._check_questions()
         self._check_notices()
         self._check_alarms()
@@ -110,6 +120,11 @@ class Books:
             allocations = defaultdict(list)
             for portion in Allocation.objects.filter(order_id__in=chunk):
                 allocations[portion.order_id].append(portion)
+            taken = defaultdict(list)
+            for part in RefundPart.objects.filter(
+                source__order_id__in=chunk
+            ).select_related("refund", "source"):
+                taken[part.source.order_id].append(part)
             payments = defaultdict(list)
             for payment in Payment.objects.filter(order_id__in=chunk).prefetch_related(
                 "collections__allocations", "events"
@@ -117,25 +132,40 @@ class Books:
                 payments[payment.order_id].append(payment)
             for order_id in chunk:
                 order = orders[order_id]
-                self._check_order(order, allocations[order_id])
+                self._check_order(order, allocations[order_id], taken[order_id])
                 self._check_stock_of(order)
                 for payment in payments[order_id]:
                     self._check_payment(order, payment)
 
-    def _check_order(self, order: Order, portions: list[Allocation]) -> None:
+    def _check_order(
+        self, order: Order, portions: list[Allocation], taken: list[RefundPart]
+    ) -> None:
         freed = {p.releases_id for p in portions}
         standing = [p for p in portions if p.pk not in freed]
-        # Gross: money that turned out to be another sale's had paid this one.
-        to_sale = sum(
-            (p.amount for p in portions if p.kind == AllocationKind.SALE), ZERO
-        )
         surplus = sum(
             (p.amount for p in standing if p.kind == AllocationKind.SURPLUS), ZERO
         )
+        gone = [part for part in taken if part.refund.state == RefundState.DONE]
+        # Of an open sale what went back is needed again; a paid one stays paid.
+        from_paid = sum(
+            (
+                part.amount
+                for part in gone
+                if part.source.kind == AllocationKind.SALE
+                and order.paid_at is not None
+                and _moment_of(part.refund) >= order.paid_at
+            ),
+            ZERO,
+        )
+        got = self._got(portions, freed, taken) + from_paid
         name = f"sale {order.number} of shop {order.shop_id}"
         self._require(
-            order.paid == to_sale <= order.total,
-            f"{name}: paid {order.paid} of {order.total}, allocated {to_sale}",
+            order.paid == got <= order.total,
+            f"{name}: paid {order.paid} of {order.total}, got {got}",
+        )
+        self._require(
+            order.refunded == from_paid,
+            f"{name}: refunded {order.refunded}, sent back {from_paid}",
         )
         self._require(
             order.surplus == surplus,
@@ -143,12 +173,47 @@ class Books:
         )
         entered = order.events.filter(new=OrderStatus.PAID).exclude(old=F("new"))
         times = entered.count()
+        became_paid = order.status in (OrderStatus.PAID, OrderStatus.REFUNDED)
         self._require(
-            times == (1 if to_sale >= order.total else 0)
-            and (order.status == OrderStatus.PAID) == (times == 1),
+            times == (1 if got >= order.total else 0) and became_paid == (times == 1),
             f"{name} is {order.status}, became paid {times} times,"
-            f" and got {to_sale} of {order.total}",
+            f" and got {got} of {order.total}",
         )
+        self._require(
+            (order.status == OrderStatus.REFUNDED)
+            == (became_paid and from_paid == order.paid),
+            f"{name} is {order.status}, {from_paid} of {order.paid} went back",
+        )
+
+    def _got(
+        self,
+        portions: list[Allocation],
+        freed: set[int | None],
+        taken: list[RefundPart],
+    ) -> Decimal:
+        """What a sale got and a refund did not take for good.
+
+        Gross: money that turned out to be another sale's had paid this one.
+        """
+        by_refund = {part.source_id for part in taken}
+        got = sum(
+            (
+                p.amount
+                for p in portions
+                if p.kind == AllocationKind.SALE and p.pk not in by_refund
+            ),
+            ZERO,
+        )
+        reserved = sum(
+            (
+                part.amount
+                for part in taken
+                if part.source.kind == AllocationKind.SALE
+                and part.refund.state in RefundState.UNDECIDED
+            ),
+            ZERO,
+        )
+        return got + reserved
 
     def _check_payment(self, order: Order, payment: Payment) -> None:
         name = f"payment {payment.pk} ({payment.status}, KES {payment.amount:.0f})"
@@ -179,11 +244,21 @@ class Books:
             ),
             f"{name} moved against the table: {entered}",
         )
-        is_completed = payment.status == PaymentStatus.COMPLETED
+        is_paid = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
+        # A payment made of what another one brought has a portion of it.
+        has_money = bool(collections) or (
+            payment.method == Method.C2B and payment.allocations.exists()
+        )
         self._require(
-            is_completed == bool(collections) or TAKEN in payment.alarm,
+            is_paid == has_money or TAKEN in payment.alarm,
             f"{name} has {len(collections)} collections",
         )
+        if payment.status == PaymentStatus.REVERSED:
+            self._require(
+                any(one.reversed_at is not None for one in collections)
+                or not collections,
+                f"{name} is reversed, its money is not",
+            )
         ours = sum((one.amount for one in collections), ZERO)
         if payment.method == Method.CASH:
             self._require(ours == payment.amount, f"{name}: {ours} in the drawer")
@@ -277,6 +352,59 @@ class Books:
         )
         self._check_healing()
 
+    def _check_refunds(self) -> None:
+        """What M-Pesa sent back is booked as that, once, and nothing else is."""
+        reversed_here = set(
+            Collection.objects.filter(reversed_at__isnull=False).values_list(
+                "account__shortcode", "receipt"
+            )
+        )
+        reversed_there = {
+            (back.entry.shortcode, receipt)
+            for receipt, back in self.world.bank.returned.items()
+        }
+        self._require(
+            reversed_here == reversed_there,
+            f"sent back by us only {sorted(reversed_here - reversed_there)[:5]},"
+            f" by M-Pesa only {sorted(reversed_there - reversed_here)[:5]}",
+        )
+        for refund in Refund.objects.filter(
+            state__in=(RefundState.SENDING, RefundState.UNKNOWN)
+        ).select_related("request__account"):
+            self._require(
+                self._is_beyond_telling(refund),
+                f"{refund}, sent {refund.sent_at}, is undecided",
+            )
+        for collection in Collection.objects.filter(refunds__isnull=False).distinct():
+            done = collection.refunds.filter(state=RefundState.DONE)
+            total = done.aggregate(total=Sum("amount"))["total"] or ZERO
+            booked = (
+                collection.allocations.filter(kind=AllocationKind.REFUNDED).aggregate(
+                    total=Sum("amount")
+                )["total"]
+                or ZERO
+            )
+            self._require(
+                total == booked <= collection.amount,
+                f"{collection}: refunds of {total}, booked {booked}",
+            )
+
+    def _is_beyond_telling(self, refund: Refund) -> bool:
+        """Whether nobody can know yet: it left no trace, and no statement reaches so far.
+
+        Of a request that was refused M-Pesa knows no transaction, so asking is in vain.
+        """
+        request = refund.request
+        if request is None or refund.sent_at is None:
+            return False
+        rows = [
+            entry.at
+            for entry in self.world.bank.ledger
+            if entry.shortcode == request.account.shortcode
+        ]
+        is_late = refund.sent_at > max(rows) - reversals.STATEMENT_MARGIN
+        return is_late and request.receipt not in self.world.bank.returned
+
     def _check_healing(self) -> None:
         for name in [name for name in self.world.figures if HEALED in name]:
             del self.world.figures[name]
@@ -359,7 +487,7 @@ class Books:
             ).values_list("product_id", "quantity")
         )
         expected = {}
-        if order.status == OrderStatus.PAID:
+        if order.status in (OrderStatus.PAID, OrderStatus.REFUNDED):
             lines = OrderLine.objects.filter(order=order)
             expected = {
                 product_id: -quantity
@@ -387,3 +515,8 @@ class Books:
     def _require(self, holds: object, what: str) -> None:
         if not holds:
             self.world.wrong(what)
+
+
+def _moment_of(refund: Refund) -> datetime:
+    assert refund.decided_at is not None
+    return refund.decided_at

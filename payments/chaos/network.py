@@ -8,7 +8,7 @@ virtual clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.db import OperationalError
@@ -27,7 +27,7 @@ from payments.gateways.base import (
     PushRequest,
     QueryAnswer,
 )
-from payments.gateways.organisation import PullQuery
+from payments.gateways.organisation import Acknowledged, PullQuery
 from payments.notices_pull import PullPage
 from smartduka.lib.transactions import require_no_transaction
 
@@ -146,12 +146,19 @@ class Line:
         del limit_s
         return self.world.sources.pull(account, query)
 
+    def transaction_status(self, *asked: Any, limit_s: float) -> Acknowledged:
+        """Ask about a receipt; see the OrganisationGateway protocol."""
+        return self.world.desk.transaction_status(*asked, limit_s=limit_s)
+
+    def reverse(self, *asked: Any, limit_s: float) -> Acknowledged:
+        """Ask to send money back; see the OrganisationGateway protocol."""
+        return self.world.desk.reverse(*asked, limit_s=limit_s)
+
     def _not_offered(self, *_: object, **__: object) -> NoReturn:
         """What this bank does not do: refused for certain, nothing was begun."""
         raise GatewayError("this bank does not do that", certain=True)
 
-    register_c2b = register_pull = transaction_status = _not_offered
-    reverse = account_balance = qr = _not_offered
+    register_c2b = register_pull = account_balance = qr = _not_offered
 
     def _answer(self, prompt: Prompt, fate: str, limit_s: float) -> QueryAnswer:
         if fate == "not asked":

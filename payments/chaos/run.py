@@ -16,6 +16,7 @@ from django.test.utils import override_settings
 from payments import gateways
 from payments.chaos import clock, database, dice
 from payments.chaos.network import Rates
+from payments.chaos.office import Office
 from payments.chaos.pairs import Pairs
 from payments.chaos.patches import replaced
 from payments.chaos.safeguards import SAFEGUARDS
@@ -105,7 +106,9 @@ def play(
 
 def _live(world: World, days: int, events: int | None) -> None:
     floor = Shopfloor(world)
+    office = Office(world, floor)
     floor.set_up()
+    office.set_up()
     world.sources.set_up()
     with world.crashes.watched():
         world.books.check_step()
@@ -114,6 +117,7 @@ def _live(world: World, days: int, events: int | None) -> None:
             world.wake_up(morning)
             world.start_rounds()
             floor.open(OPEN_S)
+            office.open(OPEN_S)
             world.run_until(morning + timedelta(seconds=OPEN_S), limit=events)
             world.calm_down()
             world.close_books(morning - timedelta(hours=5))

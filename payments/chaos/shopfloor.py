@@ -18,9 +18,18 @@ from django.db.models import Q
 from orders import checkout
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import accounts, cash, demo, ordering, prompting, questions
+from payments import (
+    accounts,
+    cash,
+    code_box,
+    demo,
+    ordering,
+    prompting,
+    questions,
+)
 from payments.enums import AccountType, Method, PaymentStatus
 from payments.models import MpesaAccount, MpesaSettings, Payment
+from payments.offers import accept, offers_for
 from payments.prompting import Prompted
 from shops import stock
 from shops.enums import Role
@@ -40,6 +49,7 @@ CUSTOMERS, ALIKE = 150, 12
 PLENTY, FEW = 100_000, 40
 PATIENCE = 7  # looks at one sale
 SALE_EVERY_S = 40  # per cashier
+SECOND_FROM = 400  # KES from which a refund needs two people
 
 
 @dataclass(slots=True)
@@ -84,10 +94,16 @@ class Shopfloor:
         for access in self.cashiers:
             self._next_sale(access, ends_at)
 
+    def soon(self, wait_s: float, label: str, act: Callable[[], str]) -> None:
+        """Let somebody in the shop do something, unless it closes before."""
+        self.world.after(wait_s, label, act, again=act, is_floor=True)
+
     def _choose_account(self, shop: Shop, *, own: bool) -> None:
         if not own:
             accounts.platform_account()
-            MpesaSettings.objects.create(shop=shop, uses_platform_account=True)
+            MpesaSettings.objects.create(
+                shop=shop, uses_platform_account=True, second_person_from=SECOND_FROM
+            )
             return
         # A till: what is paid to it by hand carries no reference.
         account = MpesaAccount(
@@ -97,7 +113,9 @@ class Shopfloor:
             **demo.OWN_PAYBILL | {"party_b": "300200"},
         )
         account.save()
-        MpesaSettings.objects.create(shop=shop, account=account)
+        MpesaSettings.objects.create(
+            shop=shop, account=account, second_person_from=SECOND_FROM
+        )
 
     def _hire(self, shop: Shop) -> None:
         for number in range(CASHIERS):
@@ -127,7 +145,7 @@ class Shopfloor:
             self._next_sale(access, ends_at)
             return self._sell(access)
 
-        self._soon(wait_s, f"{access.user} sells", sell)
+        self.soon(wait_s, f"{access.user} sells", sell)
 
     def _sell(self, access: Access) -> str:
         goods = self.dice.sample(self.goods[access.shop.pk], self.dice.randint(1, 3))
@@ -177,7 +195,7 @@ class Shopfloor:
             )  # fmt: skip
 
         self._plan_look(sale)
-        prompted = self._asking_first(sale, press, lambda done: done.is_new)
+        prompted = self.asking_first(sale, press, lambda done: done.is_new)
         sale.prompts.append(prompted.payment.pk)
         if self.dice.chance(10):
             again = press()
@@ -209,10 +227,11 @@ class Shopfloor:
         if order.balance <= 0:
             return "needs no money"
         account = accounts.account_of(order.shop)
-        last = Payment.objects.filter(order=order, account=account).last()
+        prompts = Payment.objects.filter(order=order, account=account)
+        last = prompts.filter(method=Method.MPESA_STK).last()
         typed = last.reference if last else "DUKA"
         if self.dice.chance(15):
-            typed = typed[1:] + typed[0]
+            typed = typed[1:] + typed[:1]
         entry = self.world.bank.pay_by_hand(
             shortcode=account.shortcode,
             reference=typed,
@@ -223,7 +242,52 @@ class Shopfloor:
         )
         self.world.count("payments by hand")
         self.world.sources.moved(entry)
+        if self.dice.chance(40):
+            self._plan(
+                sale, "shows the message",
+                lambda: self._code(sale, entry.receipt), self.dice.uniform(3, 90),
+            )  # fmt: skip
         return f"KES {entry.amount} by hand"
+
+    def _code(self, sale: Sale, number: str) -> str:
+        """The cashier types what is on the customer's phone, or something else."""
+        if self.dice.chance(12):
+            number = self.dice.choice(self.world.bank.ledger[-20:]).receipt
+        elif self.dice.chance(8):
+            number = number[:-1] + ("7" if number[-1] != "7" else "3")
+        self.world.count("codes typed")
+        answer = code_box.check(access=sale.access, order_id=sale.order_id, text=number)
+        self.world.count(f"codes {answer.found}")
+        if answer.claim is not None and self.dice.chance(10):
+            code_box.withdraw(access=sale.access, claim_id=answer.claim.pk)
+            return f"code {number}: {answer.found}, taken back"
+        if not answer.piece:
+            return f"code {number}: {answer.found}"
+        payment = self.asking_first(
+            sale,
+            lambda: code_box.use(
+                access=sale.access, order_id=sale.order_id, number=number
+            ),
+            lambda done: True,
+        )
+        return f"code {number} pays KES {payment.amount:.0f}"
+
+    def _offer(self, sale: Sale, order: Order) -> str:
+        """The cashier takes what is offered: the best, seldom another."""
+        offers = offers_for(order)
+        best = offers.best
+        wanted = best.key if best is not None and self.dice.chance(50) else ""
+        if not wanted and offers.others and self.dice.chance(8):
+            wanted = self.dice.choice(offers.others).key
+        if not wanted:
+            return ""
+        self.world.count("offers taken")
+        payment = self.asking_first(
+            sale,
+            lambda: accept(access=sale.access, order_id=order.pk, piece=wanted),
+            lambda done: True,
+        )
+        return f"takes the offered KES {payment.amount:.0f}"
 
     def _cash(self, sale: Sale, amount: int | None = None) -> str:
         order = Order.objects.get(pk=sale.order_id)
@@ -236,7 +300,7 @@ class Shopfloor:
                 access=sale.access, order_id=sale.order_id, amount=given, key=key
             )
 
-        taken = self._asking_first(sale, pay, lambda done: done.is_new)
+        taken = self.asking_first(sale, pay, lambda done: done.is_new)
         if key and self.dice.chance(20) and pay().payment != taken.payment:
             self.world.wrong(f"{sale.label}: one key took cash twice")
         return f"KES {taken.payment.amount:.0f} in cash"
@@ -251,6 +315,8 @@ class Shopfloor:
         if sale.looks > PATIENCE:
             return "gives up"
         self._plan_look(sale)
+        if taken := self._offer(sale, order):
+            return taken
         last = (
             Payment.objects.filter(order=order, method=Method.MPESA_STK)
             .order_by("created_at", "id")
@@ -278,7 +344,7 @@ class Shopfloor:
             def retry() -> Prompted:
                 return prompting.retry(access=sale.access, payment_id=last.pk)
 
-            prompted = self._asking_first(sale, retry, lambda done: done.is_new)
+            prompted = self.asking_first(sale, retry, lambda done: done.is_new)
             sale.prompts.append(prompted.payment.pk)
             if self.dice.chance(20) and retry().payment != prompted.payment:
                 self.world.wrong(f"{sale.label}: two retries of one payment")
@@ -303,7 +369,7 @@ class Shopfloor:
         if what == "ask":
             return f"asks: {questions.ask(last.pk)}"
         if what == "stop":
-            payment = self._asking_first(
+            payment = self.asking_first(
                 sale,
                 lambda: prompting.stop_waiting(access=sale.access, payment_id=last.pk),
                 lambda done: done.status == PaymentStatus.CANCELLED,
@@ -312,7 +378,7 @@ class Shopfloor:
             return f"stops: {payment.status}"
         if what.startswith("resend"):
             risk = what == "resend anyway"
-            prompted = self._asking_first(
+            prompted = self.asking_first(
                 sale,
                 lambda: prompting.resend(
                     access=sale.access, payment_id=last.pk, accept_risk=risk
@@ -331,7 +397,7 @@ class Shopfloor:
         return "waits"
 
     def _cancel(self, sale: Sale) -> str:
-        order = self._asking_first(
+        order = self.asking_first(
             sale,
             lambda: ordering.cancel_order(access=sale.access, order_id=sale.order_id),
             lambda done: done.status == OrderStatus.CANCELLED,
@@ -350,12 +416,9 @@ class Shopfloor:
     def _plan(
         self, sale: Sale, what: str, act: Callable[[], str], wait_s: float
     ) -> None:  # fmt: skip
-        self._soon(wait_s, f"{sale.label} {what}", act)
+        self.soon(wait_s, f"{sale.label} {what}", act)
 
-    def _soon(self, wait_s: float, label: str, act: Callable[[], str]) -> None:
-        self.world.after(wait_s, label, act, again=act, is_floor=True)
-
-    def _asking_first(
+    def asking_first(
         self, sale: Sale, act: Callable[[], T], acted: Callable[[T], bool],
         *, only: Payment | None = None,
     ) -> T:  # fmt: skip

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.urls import resolve
 
 from payments import c2b, statement_import
-from payments.chaos.bank import Entry
+from payments.chaos.bank import Entry, Returned
 from payments.enums import AccountType
 from payments.gateways import organisation_answers
 from payments.gateways.base import Credentials, GatewayError
@@ -137,7 +138,8 @@ class Sources:
         """In the evening the owner imports each account's statement of the day."""
         for account in MpesaAccount.objects.order_by("shortcode"):
             until = self.world.clock.now() + timedelta(hours=1)
-            data = statement(self.world.bank.ledger, account, since, until)
+            bank = self.world.bank
+            data = statement(bank.ledger, bank.returned.values(), account, since, until)
             imported = statement_import.imported(
                 account=account,
                 data=data,
@@ -192,7 +194,11 @@ def pulled(entry: Entry) -> dict[str, Any]:
 
 
 def statement(
-    ledger: list[Entry], account: MpesaAccount, since: datetime, until: datetime
+    ledger: list[Entry],
+    returned: Iterable[Returned],
+    account: MpesaAccount,
+    since: datetime,
+    until: datetime,
 ) -> bytes:
     """Return the organisation's statement as the portal exports it, newest first."""
     out = io.StringIO()
@@ -226,6 +232,19 @@ def statement(
                 f"{entry.amount}.00", "", f"{balance}.00", "true", kind,
                 f"{masked(entry.phone, 1)} - JANE", "",
                 "" if entry.is_till else entry.reference,
+            ]
+        )  # fmt: skip
+    for back in returned:
+        entry = back.entry
+        if entry.shortcode != account.shortcode or not since <= back.at < until:
+            continue
+        kind = "Merchant Payment Reversal" if entry.is_till else "Pay Bill Reversal"
+        rows.append(
+            [
+                back.receipt, _stamp(back.at), _stamp(back.at),
+                f"{kind} to {masked(entry.phone, 1)} - JANE", "Completed",
+                "", f"-{entry.amount}.00", "", "true", kind,
+                f"{masked(entry.phone, 1)} - JANE", entry.receipt, "",
             ]
         )  # fmt: skip
     write.writerows(reversed(rows))

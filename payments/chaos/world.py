@@ -15,6 +15,7 @@ from django.db import OperationalError
 from payments.chaos.bank import Bank, Prompt
 from payments.chaos.clock import VirtualClock
 from payments.chaos.crashes import NEVER, Crash, Crashes
+from payments.chaos.desk import Desk
 from payments.chaos.dice import Dice
 from payments.chaos.invariants import Books
 from payments.chaos.network import Line, Rates
@@ -68,6 +69,7 @@ class World:
         self.crashes = Crashes()
         self.line = Line(self, rates)
         self.sources = Sources(self)
+        self.desk = Desk(self)
         self.worker = Worker(self)
         self.books = Books(self)
         self.pairs: Pairs | None = None
