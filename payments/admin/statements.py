@@ -98,8 +98,8 @@ class StatementImportAdmin(BookAdmin):
 
     shop_path = "account__shop"
     list_display = (
-        "file_name", "into", "stands", "time", "paid", "news", "completed", "not_read",
-        "doubt", "by", "at", "shop_name",
+        "file_name", "into", "stands", "time", "paid", "news", "not_read", "doubt",
+        "at", "shop_name",
     )  # fmt: skip
     list_filter = (
         shop_filter("account__shop"),
@@ -279,7 +279,7 @@ class StatementImportAdmin(BookAdmin):
         """How many rows the table has, also those that do not count."""
         return f"{row.rows:,}"
 
-    @admin.display(description="Customers' payments", ordering="payments")
+    @admin.display(description="Payments", ordering="payments")
     def paid(self, row: StatementImport) -> SafeString | str:
         """How many payments of customers it has."""
         return _figure(row, row.payments)
@@ -383,7 +383,9 @@ def _figure(row: StatementImport, count: int) -> SafeString | str:
 def _span(first: datetime | None, end: datetime | None) -> SafeString:
     if first is None or end is None:
         return cells.NOTHING
-    return format_html("{} to {}", cells.moment(first), cells.moment(end))
+    # One element, for a narrow list puts each of a cell's beside the other.
+    words = "<span>{} to {}</span>"
+    return format_html(words, cells.moment(first), cells.moment(end))
 
 
 def _list_row(account: MpesaAccount) -> dict[str, Any]:

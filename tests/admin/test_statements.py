@@ -145,7 +145,7 @@ def test_progress_is_shown_while_a_worker_is_at_it(charlie, account, file):
     page = text(charlie.get(address))
     assert "Finding whose money they are: 5,000 of 20,000." in page
     assert "40 %" in page
-    assert "Customers" not in page
+    assert "What it had" not in page
     assert REFRESH in page
     rows.update(stage="new", imported_at=clock.now() - timedelta(hours=1))
     assert "No worker has taken it yet: is one running?" in text(charlie.get(address))
