@@ -1,10 +1,11 @@
 """One file is one import, one list has one reader, and two people correct the books."""
 
+import contextlib
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django_q.models import OrmQ
 
 from orders.models import Order
@@ -218,6 +219,41 @@ def test_two_workers_in_one_batch_count_it_once(account, file, alice, rendezvous
     )
 
     is_booked_once()
+
+
+def called_back(payment):
+    """A callback's settlement; its notice tries again when the receipt was faster."""
+    for _ in range(2):
+        with contextlib.suppress(IntegrityError), transaction.atomic():
+            order, held = settlement.locked(payment.pk)
+            proof = settlement.Proof(Source.CALLBACK, NUMBER, payment.phone)
+            return settlement.record_success(order, held, proof)
+    raise AssertionError("never settled")
+
+
+def test_a_callback_and_a_batch_count_a_receipt_once(
+    account, file, duka, alice, rendezvous
+):
+    """So late that nothing was waiting for this money any more."""
+    long_ago = clock.now() - timedelta(hours=4)
+    payment = PaymentFactory(order=OrderFactory(shop=duka), created_at=long_ago)
+    meeting = rendezvous(patience_s=HASTY_S)
+    meeting.before(receipt_batches, "_collect")
+    meeting.before(settlement, "_collect")
+
+    kept = together(
+        lambda: called_back(payment),
+        lambda: statement_import.imported(
+            account=account, data=file, file_name="day.csv", actor=alice.user
+        ),
+    )
+
+    assert kinds(kept) == ["ok", "ok"]
+    collection = Collection.objects.get(receipt=NUMBER)
+    assert (collection.payment, collection.amount) == (payment, 250)
+    assert sale_of(payment.order) == ("paid", 250, 0, 0)
+    assert Receipt.objects.get(number=NUMBER).collection == collection
+    assert StatementImport.objects.get().finished_at is not None
 
 
 def test_a_batch_counts_twice_without_the_constraint(
