@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F, ForeignKey, Q, QuerySet
@@ -33,8 +34,12 @@ from shops.models import Membership, Product, Shop
 
 if TYPE_CHECKING:
     PlainUserAdmin = UserAdmin[Any]
+    PlainNewUserForm = AdminUserCreationForm[Any]
+    PlainPasswordForm = AdminPasswordChangeForm[Any]
 else:
     PlainUserAdmin = UserAdmin
+    PlainNewUserForm = AdminUserCreationForm
+    PlainPasswordForm = AdminPasswordChangeForm
 
 # No shelf holds more pieces of one thing, and a slip of the finger ends here.
 PIECES_AT_ONCE = 1_000_000
@@ -418,6 +423,20 @@ class StockMovementAdmin(BookAdmin):
         return cells.moment(movement.created_at)
 
 
+class PasswordForm(PlainPasswordForm):
+    """A new password for somebody. There is no other way to sign in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields.pop("usable_password", None)
+
+
+class NewPersonForm(PlainNewUserForm):
+    """Somebody new, with a password."""
+
+    usable_password = None  # type: ignore[assignment]  # Django's way to leave a field out
+
+
 class PersonAdmin(BookAdmin, PlainUserAdmin):
     """Who can sign in. The operator's alone; people are switched off, not deleted."""
 
@@ -439,6 +458,9 @@ class PersonAdmin(BookAdmin, PlainUserAdmin):
     }
     search_help_text = "Name or e-mail"
     filter_horizontal = ()
+    add_form = NewPersonForm
+    add_fieldsets = ((None, {"fields": ("username", "password1", "password2")}),)
+    change_password_form = PasswordForm
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.filters import SimpleListFilter
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
@@ -251,6 +251,18 @@ class BookAdmin(ModelAdmin):
         """Return the form, its fields under the names that people use."""
         named = {"labels": self.labels, "help_texts": self.help_texts}
         return super().get_form(request, obj, change=change, **(named | kwargs))
+
+    def message_user(
+        self,
+        request: HttpRequest,
+        message: Any,
+        level: int | str = messages.INFO,
+        extra_tags: str = "",
+        fail_silently: bool = False,  # noqa: FBT001, FBT002 -- the base class's signature
+    ) -> None:
+        """Say what Django says after a form, without the names of its tables."""
+        told = "Saved." if level == messages.SUCCESS else message
+        super().message_user(request, told, level, extra_tags, fail_silently)
 
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any

@@ -191,6 +191,7 @@ class CorrectionAdmin(BookAdmin):
             "effect": TAKES if is_less else ADDS,
             "may_book": may_decide and row.asked_by_id != request.user.pk,
             "may_refuse": may_decide,
+            "is_theirs": waits and not may_decide,
             "must_wait": may_decide and row.asked_by_id == request.user.pk,
         }
         return super().render_change_form(request, context, *args, **kwargs)

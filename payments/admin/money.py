@@ -291,4 +291,6 @@ def _standing(collection: Collection) -> tuple[str, str, str]:
 def _receipt_of(collection: Collection) -> SafeString | str:
     """Link the receipt that M-Pesa told of; "" if it told of none yet."""
     row = getattr(collection, "receipt_row", None)
-    return cells.page("payments_receipt", row.pk, row.number) if row else ""
+    return (
+        cells.page("payments_receipt", row.pk, f"Receipt {row.number}") if row else ""
+    )

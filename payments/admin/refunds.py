@@ -325,6 +325,7 @@ class RefundAdmin(BookAdmin):
             "disputed": refund.collection.disputed,
             "may_decide": may_decide and waits and not is_asker,
             "must_wait": may_decide and waits and is_asker,
+            "is_theirs": waits and not may_decide,
             "may_ask": may_decide and refund.state in reversals.REVERSIBLE,
         }
         return super().render_change_form(request, context, *args, **kwargs)

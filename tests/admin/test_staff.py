@@ -154,3 +154,34 @@ def test_reader_changes_the_own_password(audrey, password):
     assert audrey.client.post("/admin/password_change/", sent).status_code == 302
     audrey.user.refresh_from_db()
     assert audrey.user.check_password(new)
+
+
+# Passwords, the operator's.
+
+
+def test_operator_gives_a_new_password(operator, bob, password):
+    address = f"/admin/auth/user/{bob.user.pk}/password/"
+    page = operator.get(address).content.decode()
+    assert "Authentication and Authorization" not in page
+    assert "usable_password" not in page.partition("<body")[2]
+    assert "unset-password" not in page
+
+    new = "jua-kali-2031-duka"
+    operator.client.post(address, {"password1": new, "password2": new})
+
+    bob.user.refresh_from_db()
+    assert bob.user.check_password(new)
+    assert not bob.user.check_password(password)
+
+
+def test_operator_makes_somebody_who_can_sign_in(operator):
+    page = operator.get("/admin/auth/user/add/").content.decode()
+    assert 'name="usable_password"' not in page
+
+    new = "jua-kali-2031-duka"
+    sent = {"username": "wanjiru", "password1": new, "password2": new}
+    answer = operator.client.post("/admin/auth/user/add/", sent, follow=True)
+
+    person = get_user_model().objects.get(username="wanjiru")
+    assert person.check_password(new)
+    assert [str(one) for one in answer.context["messages"]] == ["Saved."]
