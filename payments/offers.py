@@ -277,7 +277,7 @@ def _named(
         )
         for order, phones in others
     ]
-    return tuple(sorted(rivals, key=lambda one: (-one.score, one.number)))
+    return tuple(sorted(rivals, key=lambda one: (-one.score, -one.number)))
 
 
 def _score(seen: str, age_s: int, phones: list[str]) -> int:

@@ -114,6 +114,7 @@ class Office:
             drawer.keep_as_credit(
                 access=access, piece=piece.key,
                 customer=self.dice.choice(NAMES), reason="kept for the customer",
+                has_looked=True,
             )  # fmt: skip
             self.world.count("pieces kept as credit")
             return f"keeps {piece.key}"
@@ -136,7 +137,11 @@ class Office:
         payment = self.floor.asking_first(
             Sale(f"{access.user}", access, order.pk, ""),
             lambda: drawer.apply(
-                access=access, piece=piece.key, order_id=order.pk, reason="sorted"
+                access=access,
+                piece=piece.key,
+                order_id=order.pk,
+                reason="sorted",
+                has_looked=True,
             ),
             lambda done: True,
         )

@@ -277,14 +277,19 @@ class Shopfloor:
         offers = offers_for(order)
         best = offers.best
         wanted = best.key if best is not None and self.dice.chance(50) else ""
-        if not wanted and offers.others and self.dice.chance(8):
-            wanted = self.dice.choice(offers.others).key
+        others = (*offers.alike, *offers.others)
+        if not wanted and others and self.dice.chance(8):
+            wanted = self.dice.choice(others).key
         if not wanted:
             return ""
         self.world.count("offers taken")
+        offer = offers.of(wanted)
+        beside = [one.number for one in offer.rivals] if offer is not None else []
         payment = self.asking_first(
             sale,
-            lambda: accept(access=sale.access, order_id=order.pk, piece=wanted),
+            lambda: accept(
+                access=sale.access, order_id=order.pk, piece=wanted, beside=beside
+            ),
             lambda done: True,
         )
         return f"takes the offered KES {payment.amount:.0f}"

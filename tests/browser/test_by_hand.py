@@ -193,6 +193,35 @@ def test_money_that_comes_is_offered_on_the_open_sheet(shop, till_of):
     assert rows(installation, PAYMENTS) == [("c2b", "completed", "UAE5B2K9QT")]
 
 
+def test_tie_of_two_sales_is_decided_by_keys_but_not_by_one(shop, till_of):
+    installation = shop()
+    installation.manage("shell", "-c", OWN_TILL)
+    soda = installation.demo["shops"][0]["products"][0]
+    tills = [till_of(installation, role) for role in ("manager", "cashier")]
+    for till in tills:
+        till.page.locator(".tile", has_text=soda["name"]).click()
+        expect(till.page.locator(".line")).to_have_count(1)
+        till.page.keyboard.press("Alt+2")
+        till.expect_state("mpesa")
+
+    arrive(installation, "UAE5B2K9QT", int(float(soda["price"])))
+
+    for till, other in zip(
+        tills, ("sale 2 · mama-cashier", "sale 1 · mama-manager"), strict=True
+    ):
+        expect(till.page.locator("#offer")).to_contain_text(other)
+    cashier = tills[1]
+    cashier.page.keyboard.press("Alt+4")
+    cashier.expect_state("mpesa")
+    cashier.page.keyboard.press("Shift+Tab")
+    expect(cashier.page.locator("#offer button")).to_be_focused()
+    cashier.picture("tie")
+    cashier.page.keyboard.press("Enter")
+    cashier.expect_state("paid")
+    expect(tills[0].page.locator("#offer")).to_have_count(0)
+    tills[0].expect_state("mpesa")
+
+
 def test_genuine_code_pays_by_keys_alone(shop, till_of):
     installation = shop()
     installation.manage("shell", "-c", OWN_TILL)
@@ -235,7 +264,7 @@ def test_manager_sorts_money_by_keys_alone(shop, till_of):
     till.picture("sort")
 
     piece = till.page.locator('.piece[data-kind="unmatched"]')
-    piece.get_by_text("Keep as credit").focus()
+    piece.locator("summary", has_text="Keep as credit").focus()
     till.page.keyboard.press("Enter")
     till.page.keyboard.press("Tab")
     till.page.keyboard.type("Jane Wanjiru")
