@@ -45,7 +45,13 @@ from payments.enums import (
     Source,
 )
 from payments.gateways import result_codes
-from payments.models import Collection, Payment, PaymentEvent, Receipt
+from payments.models import (
+    Allocation,
+    Collection,
+    Payment,
+    PaymentEvent,
+    Receipt,
+)
 from smartduka.lib import clock
 from smartduka.lib.money import format_kes
 
@@ -430,28 +436,47 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
 
     Money that M-Pesa itself had said was that payment's stays there, only its receipt
     was guessed wrongly: None then. Else the money moves: its portions are freed, and
-    a person is told that the other sale has none. Locks the other order and payment
-    after ours; a deadlock repeats the transaction.
+    a person is told which sales have none. Locks the other orders and payments after
+    ours; a deadlock repeats the transaction.
     """
     order, other = locked(known.payment_id or "")
     if known.binding == Binding.FIT and _is_proved_apart(other):
         return _take_guessed_receipt(order, other, known, proof)
-    for portion in ledger.current(known).select_related("collection", "order"):
+    portions = list(ledger.current(known).select_related("collection"))
+    orders = order_lifecycle.locked_all(
+        one.order_id for one in portions if one.order_id is not None
+    )
+    for portion in portions:
         ledger.release(portion, actor=None, reason="The money is another payment's")
-        if portion.kind == AllocationKind.SURPLUS and portion.order is not None:
-            surplus_of = order if portion.order_id == order.pk else portion.order
-            order_lifecycle.give_up_surplus(surplus_of, portion.amount)
+        if portion.kind == AllocationKind.SURPLUS and portion.order_id is not None:
+            order_lifecycle.give_up_surplus(orders[portion.order_id], portion.amount)
     Collection.objects.filter(pk=known.pk).update(payment=None)
     known.refresh_from_db()
-    lifecycle.note(
-        other,
-        source=proof.source,
-        reason=f"Receipt {proof.receipt} is another payment's",
-        receipt="",
-        alarm="This money was another sale's: ask the customer to pay.",
-    )
-    news.publish(other, order, "payment.updated")
+    _tell_who_lost(other, portions, proof)
     return known
+
+
+def _tell_who_lost(other: Payment, portions: list[Allocation], proof: Proof) -> None:
+    """Say at each payment that was made of this money that it has none.
+
+    What a sale did not need may have been moved on to the next one.
+    """
+    sold = [one for one in portions if one.kind == AllocationKind.SALE]
+    losers = {other.pk} | {one.payment_id for one in sold if one.payment_id is not None}
+    for payment in (
+        Payment.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("order")
+        .filter(pk__in=losers)
+        .order_by("pk")
+    ):
+        lifecycle.note(
+            payment,
+            source=proof.source,
+            reason=f"Receipt {proof.receipt} is another payment's",
+            receipt="",
+            alarm="This money was another sale's: ask the customer to pay.",
+        )
+        news.publish(payment, payment.order, "payment.updated")
 
 
 def _take_guessed_receipt(

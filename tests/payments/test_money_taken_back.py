@@ -1,0 +1,111 @@
+"""Money that was used for a weaker reason, and to which M-Pesa names a better right."""
+
+import pytest
+from django.db import transaction
+
+from payments import (
+    drawer,
+    ledger,
+    matching,
+    receipts,
+    settlement,
+)
+from payments.enums import Source
+from payments.models import MpesaSettings, Payment
+from payments.receipts import Told
+from payments.settlement import Proof
+from shops.tenancy import Access
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support.facts import kes, sale_of
+
+
+pytestmark = pytest.mark.django_db
+
+R1 = "UAE5B2K9QT"
+MASKED, FULL = "2547 ***** 678", "254712345678"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(messages, time, mpesa):
+    return messages
+
+
+@pytest.fixture
+def account(duka):
+    account = MpesaAccountFactory(
+        shop=duka, type="till", shortcode="600300", party_b="300300"
+    )
+    MpesaSettings.objects.update_or_create(
+        shop=duka, defaults={"account": account, "uses_platform_account": False}
+    )
+    return account
+
+
+@pytest.fixture
+def payment(order, account, time):
+    return PaymentFactory(order=order, phone=FULL)
+
+
+@pytest.fixture
+def manager(mary):
+    return Access(mary.user, mary.shop, "manager")
+
+
+def sight(account, source=Source.PULL, number=R1, amount=250, payer=MASKED, **facts):
+    with transaction.atomic():
+        receipt = receipts.sight(
+            account, Told(number, kes(amount), payer, "JANE", **facts), source
+        )
+    matching.resolve(receipt.pk)
+    receipt.refresh_from_db()
+    return receipt
+
+
+def succeed(payment, receipt=R1, source=Source.CALLBACK):
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        proof = Proof(source, receipt, FULL if receipt else "")
+        return settlement.record_success(order, locked, proof)
+
+
+def fail(payment, code="1032"):
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        settlement.record_failure(order, locked, code, source=Source.CALLBACK)
+
+
+def spend(manager, receipt, order):
+    return drawer.apply(
+        access=manager,
+        piece=f"collection:{receipt.collection_id}",
+        order_id=order.pk,
+        reason="It is this one's",
+    )
+
+
+def kinds(collection):
+    rows = ledger.current(collection).order_by("pk")
+    return [(one.kind, one.amount, one.order_id) for one in rows]
+
+
+def test_every_sale_that_used_it_is_told(account, payment, order, manager, duka):
+    fail(payment)
+    receipt = sight(account)
+    first, second = (
+        OrderFactory(shop=duka, total=150),
+        OrderFactory(shop=duka, total=100),
+    )
+    spend(manager, receipt, first)
+    surplus = ledger.current().get(kind="surplus")
+    drawer.apply(
+        access=manager,
+        piece=f"allocation:{surplus.pk}",
+        order_id=second.pk,
+        reason="The rest",
+    )
+    assert sale_of(second)[0] == "paid"
+
+    succeed(payment)
+
+    used = Payment.objects.filter(method="c2b", order__in=(first, second))
+    assert [one.alarm != "" for one in used] == [True, True]
