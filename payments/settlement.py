@@ -35,6 +35,7 @@ from django.db import (
 )
 
 from orders import lifecycle as order_lifecycle
+from orders.enums import OrderStatus
 from orders.models import Order
 from payments import guards, ledger, lifecycle, news, payer, receipts, schedule
 from payments.enums import (
@@ -439,17 +440,23 @@ def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
     a person is told which sales have none. Locks the other orders and payments after
     ours; a deadlock repeats the transaction.
     """
-    order, other = locked(known.payment_id or "")
+    other_order, other = locked(known.payment_id or "")
     if known.binding == Binding.FIT and _is_proved_apart(other):
-        return _take_guessed_receipt(order, other, known, proof)
+        return _take_guessed_receipt(other_order, other, known, proof)
     portions = list(ledger.current(known).select_related("collection"))
     orders = order_lifecycle.locked_all(
         one.order_id for one in portions if one.order_id is not None
     )
     for portion in portions:
         ledger.release(portion, actor=None, reason="The money is another payment's")
-        if portion.kind == AllocationKind.SURPLUS and portion.order_id is not None:
-            order_lifecycle.give_up_surplus(orders[portion.order_id], portion.amount)
+        if portion.order_id is None:
+            continue
+        order = orders[portion.order_id]
+        if portion.kind == AllocationKind.SURPLUS:
+            order_lifecycle.give_up_surplus(order, portion.amount)
+        elif portion.kind == AllocationKind.SALE and order.status == OrderStatus.OPEN:
+            # It needs the money again; one that is closed stays closed.
+            order_lifecycle.give_back(order, portion.amount, actor=None, restocks=False)
     Collection.objects.filter(pk=known.pk).update(payment=None)
     known.refresh_from_db()
     _tell_who_lost(other, portions, proof)

@@ -109,3 +109,16 @@ def test_every_sale_that_used_it_is_told(account, payment, order, manager, duka)
 
     used = Payment.objects.filter(method="c2b", order__in=(first, second))
     assert [one.alarm != "" for one in used] == [True, True]
+
+
+def test_an_open_sale_needs_the_money_again(account, payment, order, manager, duka):
+    fail(payment)
+    receipt = sight(account)
+    mine = OrderFactory(shop=duka, total=400)
+    spend(manager, receipt, mine)
+    assert sale_of(mine) == ("open", kes(250), kes(150), kes(0))
+
+    succeed(payment)
+
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    assert sale_of(mine) == ("open", kes(0), kes(400), kes(0))
