@@ -24,6 +24,7 @@ import logging
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -141,7 +142,7 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         return Outcome.RECEIPT_TAKEN
     is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
     if known is not None and known.payment_id is not None:
-        known = _take_from_another(known, proof)
+        known = _take_from_another(order, known, proof)
     if known is not None:
         if not is_completed:
             return _complete(order, payment, proof, known)
@@ -361,14 +362,17 @@ def _collect(order: Order, payment: Payment, proof: Proof) -> None:
         confirmed_at=None if is_second_hand else now,
     )
     receipts.count(collection)
-    portions = _offer(order, payment)
+    portions = _offer(order, payment, collection.amount)
     ledger.allocate(collection, portions, actor=payment.created_by)
 
 
 def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
     """Give money that was nobody's to its payment, and share it out."""
     changed = Collection.objects.filter(
-        pk=known.pk, payment__isnull=True, allocated=0, amount=payment.amount
+        pk=known.pk,
+        payment__isnull=True,
+        allocated=known.allocated,
+        amount=payment.amount,
     ).update(
         payment=payment,
         shop_id=payment.shop_id,
@@ -378,7 +382,7 @@ def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> No
     )
     if changed != 1:
         raise AssertionError("somebody used the money under our locks")
-    portions = _offer(order, payment)
+    portions = _offer(order, payment, known.amount - known.allocated)
     ledger.allocate(known, portions, actor=payment.created_by)
 
 
@@ -432,18 +436,25 @@ def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
     return not ledger.current(known).filter(kind__in=going_back).exists()
 
 
-def _take_from_another(known: Collection, proof: Proof) -> Collection | None:
+def _take_from_another(
+    taker: Order, known: Collection, proof: Proof
+) -> Collection | None:
     """Take a receipt from the payment that had it for a weaker reason.
 
     Money that M-Pesa itself had said was that payment's stays there, only its receipt
     was guessed wrongly: None then. Else the money moves: its portions are freed, and
-    a person is told which sales have none. Locks the other orders and payments after
-    ours; a deadlock repeats the transaction.
+    a person is told which sales have none. What is for the taker's own sale already
+    stays there. Locks the other orders and payments after ours; a deadlock repeats the
+    transaction.
     """
     other_order, other = locked(known.payment_id or "")
     if known.binding == Binding.FIT and _is_proved_apart(other):
         return _take_guessed_receipt(other_order, other, known, proof)
-    portions = list(ledger.current(known).select_related("collection"))
+    portions = [
+        one
+        for one in ledger.current(known).select_related("collection")
+        if one.order_id != taker.pk
+    ]
     orders = order_lifecycle.locked_all(
         one.order_id for one in portions if one.order_id is not None
     )
@@ -469,19 +480,20 @@ def _tell_who_lost(other: Payment, portions: list[Allocation], proof: Proof) -> 
     What a sale did not need may have been moved on to the next one.
     """
     sold = [one for one in portions if one.kind == AllocationKind.SALE]
-    losers = {other.pk} | {one.payment_id for one in sold if one.payment_id is not None}
+    losers = {one.payment_id or other.pk for one in sold}
     for payment in (
         Payment.objects.select_for_update(no_key=True, of=("self",))
         .select_related("order")
-        .filter(pk__in=losers)
+        .filter(pk__in=losers | {other.pk})
         .order_by("pk")
     ):
+        alarm = "This money was another sale's: ask the customer to pay."
         lifecycle.note(
             payment,
             source=proof.source,
             reason=f"Receipt {proof.receipt} is another payment's",
             receipt="",
-            alarm="This money was another sale's: ask the customer to pay.",
+            alarm=alarm if payment.pk in losers else payment.alarm,
         )
         news.publish(payment, payment.order, "payment.updated")
 
@@ -606,8 +618,8 @@ def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     return True
 
 
-def _offer(order: Order, payment: Payment) -> list[ledger.Portion]:
-    """Let the order take what it needs. It may not stand in the money's way.
+def _offer(order: Order, payment: Payment, amount: Decimal) -> list[ledger.Portion]:
+    """Let the order take what it needs, in KES. It may not stand in the money's way.
 
     The savepoint undoes a half-done order when orders or stock raise what they
     never should, also when the database refuses them; only a lost connection, a
@@ -616,7 +628,7 @@ def _offer(order: Order, payment: Payment) -> list[ledger.Portion]:
     try:
         with transaction.atomic():
             taken = order_lifecycle.take_payment(
-                order, payment.amount, actor=payment.created_by
+                order, amount, actor=payment.created_by
             )
     except (OperationalError, InterfaceError):
         raise

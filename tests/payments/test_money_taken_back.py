@@ -11,9 +11,9 @@ from payments import (
     settlement,
 )
 from payments.enums import Source
-from payments.models import MpesaSettings, Payment
+from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
-from payments.settlement import Proof
+from payments.settlement import Outcome, Proof
 from shops.tenancy import Access
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
@@ -122,3 +122,17 @@ def test_an_open_sale_needs_the_money_again(account, payment, order, manager, du
 
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     assert sale_of(mine) == ("open", kes(0), kes(400), kes(0))
+
+
+def test_the_same_sale_keeps_the_money(account, payment, order, manager):
+    """The code was typed for the sale itself; then its own callback came."""
+    fail(payment)
+    receipt = sight(account)
+    spend(manager, receipt, order)
+
+    assert succeed(payment) == Outcome.COMPLETED
+
+    (collection,) = Collection.objects.all()
+    assert collection.payment_id == payment.pk
+    assert kinds(collection) == [("sale", kes(250), order.pk)]
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
