@@ -60,6 +60,10 @@ from smartduka.lib.money import format_kes
 
 logger = logging.getLogger(__name__)
 
+# No longer there to be shared out: on its way back, gone back, or corrected away.
+GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECTION)
+WENT_BACK = "Its money was given back or corrected before we knew whose it was."
+
 
 class Outcome(StrEnum):
     """What became of a claim."""
@@ -384,6 +388,24 @@ def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> No
         raise AssertionError("somebody used the money under our locks")
     portions = _offer(order, payment, known.amount - known.allocated)
     ledger.allocate(known, portions, actor=payment.created_by)
+    if ledger.current(known).filter(kind__in=GONE).exists():
+        lifecycle.note(payment, source=proof.source, reason=WENT_BACK, alarm=WENT_BACK)
+    if known.reversed_at is not None and payment.status == PaymentStatus.COMPLETED:
+        _reverse_at_once(payment, proof)
+
+
+def _reverse_at_once(payment: Payment, proof: Proof) -> None:
+    """Say that M-Pesa had sent the money back already, unless other money stands."""
+    stands = Collection.objects.filter(payment=payment, reversed_at__isnull=True)
+    if not stands.exists():
+        lifecycle.move(
+            payment,
+            PaymentStatus.REVERSED,
+            source=proof.source,
+            reason="M-Pesa had sent this money back already",
+            next_ask_at=None,
+            leased_until=None,
+        )
 
 
 def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
@@ -421,8 +443,8 @@ def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
     """Whether a collection with this receipt gives way to a proof.
 
     One that is nobody's and unspent does, and one that was guessed or that a person
-    used, unless some of it is on its way back. One whose row at M-Pesa carries the
-    other payment's reference does not: two of M-Pesa's words contradict each other.
+    used. One whose row at M-Pesa carries the other payment's reference does not: two
+    of M-Pesa's words contradict each other.
     """
     if known.amount != payment.amount:
         return False
@@ -430,10 +452,7 @@ def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
         return known.allocated == 0
     if known.binding not in (Binding.FIT, Binding.PERSON):
         return False
-    if not _outranks(proof.binding, known.binding):
-        return False
-    going_back = (AllocationKind.RESERVED, AllocationKind.REFUNDED)
-    return not ledger.current(known).filter(kind__in=going_back).exists()
+    return _outranks(proof.binding, known.binding)
 
 
 def _take_from_another(
@@ -444,8 +463,8 @@ def _take_from_another(
     Money that M-Pesa itself had said was that payment's stays there, only its receipt
     was guessed wrongly: None then. Else the money moves: its portions are freed, and
     a person is told which sales have none. What is for the taker's own sale already
-    stays there. Locks the other orders and payments after ours; a deadlock repeats the
-    transaction.
+    stays there, and what is gone, or on its way back, stays gone. Locks the other
+    orders and payments after ours; a deadlock repeats the transaction.
     """
     other_order, other = locked(known.payment_id or "")
     if known.binding == Binding.FIT and _is_proved_apart(other):
@@ -453,7 +472,7 @@ def _take_from_another(
     portions = [
         one
         for one in ledger.current(known).select_related("collection")
-        if one.order_id != taker.pk
+        if one.order_id != taker.pk and one.kind not in GONE
     ]
     orders = order_lifecycle.locked_all(
         one.order_id for one in portions if one.order_id is not None

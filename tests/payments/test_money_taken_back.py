@@ -4,19 +4,24 @@ import pytest
 from django.db import transaction
 
 from payments import (
+    corrections,
     drawer,
     ledger,
     matching,
+    questions,
     receipts,
+    refunds,
+    schedule,
     settlement,
 )
-from payments.enums import Source
+from payments.enums import AllocationKind, Source
 from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
 from payments.settlement import Outcome, Proof
 from shops.tenancy import Access
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
+from tests.support.gateway import final
 
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +93,14 @@ def kinds(collection):
     return [(one.kind, one.amount, one.order_id) for one in rows]
 
 
+def ask(payment):
+    """Ask M-Pesa about a payment, as its next question does."""
+    with transaction.atomic():
+        _, locked = settlement.locked(payment.pk)
+        schedule.bring_forward(locked)
+    questions.attend(payment.pk)
+
+
 def test_every_sale_that_used_it_is_told(account, payment, order, manager, duka):
     fail(payment)
     receipt = sight(account)
@@ -136,3 +149,53 @@ def test_the_same_sale_keeps_the_money(account, payment, order, manager):
     assert collection.payment_id == payment.pk
     assert kinds(collection) == [("sale", kes(250), order.pk)]
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+
+
+def test_what_was_corrected_away_is_not_there_again(
+    account, payment, order, manager, alice, duka
+):
+    fail(payment)
+    receipt = sight(account)
+    mine = OrderFactory(shop=duka)
+    spend(manager, receipt, mine)
+    Collection.objects.update(disputed="M-Pesa has less")
+    asked = corrections.ask_correction(
+        access=manager, collection_id=receipt.collection_id, amount=kes(-100),
+        reason="The statement has 150",
+    )  # fmt: skip
+    corrections.book(
+        access=Access(alice.user, alice.shop, "owner"), correction_id=asked.pk
+    )
+
+    succeed(payment)
+
+    collection = Collection.objects.get(receipt=R1)
+    gone = ledger.current(collection).filter(kind=AllocationKind.CORRECTION)
+    assert ledger.total_of(gone) == kes(100)
+    assert collection.payment_id == payment.pk
+    assert sale_of(order) == ("open", kes(150), kes(100), kes(0))
+
+
+@pytest.mark.parametrize("is_used", [True], ids=["another sale's"])
+def test_what_went_back_in_cash_is_not_counted_again(
+    account, payment, order, manager, duka, mpesa, is_used
+):
+    fail(payment)
+    receipt = sight(account)
+    if is_used:
+        spend(manager, receipt, OrderFactory(shop=duka))
+    refunds.ask(
+        access=manager, collection_id=receipt.collection_id, method="cash",
+        amount=250, reason="Paid twice", restocks=False,
+    )  # fmt: skip
+    mpesa.otherwise = final("0")
+
+    succeed(payment)
+    ask(payment)
+
+    (collection,) = Collection.objects.all()
+    assert collection.amount == kes(250)
+    assert [kind for kind, _, _ in kinds(collection)] == ["refunded"]
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", settlement.WENT_BACK)
+    assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
