@@ -62,6 +62,7 @@ logger = logging.getLogger(__name__)
 
 # No longer there to be shared out: on its way back, gone back, or corrected away.
 GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECTION)
+WAS_CREDIT = "Its money had been kept as a customer's credit, which is gone by that."
 WENT_BACK = "Its money was given back or corrected before we knew whose it was."
 
 
@@ -145,8 +146,8 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
     if known is not None and not _yields(known, payment, proof):
         return Outcome.RECEIPT_TAKEN
     is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
-    if known is not None and known.payment_id is not None:
-        known = _take_from_another(order, known, proof)
+    if known is not None and (known.payment_id is not None or known.allocated):
+        known = _take_from_another(payment, known, proof)
     if known is not None:
         if not is_completed:
             return _complete(order, payment, proof, known)
@@ -443,22 +444,22 @@ def _yields(known: Collection, payment: Payment, proof: Proof) -> bool:
     """Whether a collection with this receipt gives way to a proof.
 
     One that is nobody's and unspent does, and one that was guessed or that a person
-    used. One whose row at M-Pesa carries the other payment's reference does not: two
+    used or kept as a credit. One whose row at M-Pesa carries the other payment's reference does not: two
     of M-Pesa's words contradict each other.
     """
     if known.amount != payment.amount:
         return False
     if known.payment_id is None:
-        return known.allocated == 0
+        return known.allocated == 0 or _outranks(proof.binding, Binding.PERSON)
     if known.binding not in (Binding.FIT, Binding.PERSON):
         return False
     return _outranks(proof.binding, known.binding)
 
 
 def _take_from_another(
-    taker: Order, known: Collection, proof: Proof
+    taker: Payment, known: Collection, proof: Proof
 ) -> Collection | None:
-    """Take a receipt from the payment that had it for a weaker reason.
+    """Take a receipt from the payment, or the person, that had it for a weaker reason.
 
     Money that M-Pesa itself had said was that payment's stays there, only its receipt
     was guessed wrongly: None then. Else the money moves: its portions are freed, and
@@ -466,13 +467,14 @@ def _take_from_another(
     stays there, and what is gone, or on its way back, stays gone. Locks the other
     orders and payments after ours; a deadlock repeats the transaction.
     """
-    other_order, other = locked(known.payment_id or "")
-    if known.binding == Binding.FIT and _is_proved_apart(other):
-        return _take_guessed_receipt(other_order, other, known, proof)
+    if known.payment_id is not None:
+        other_order, other = locked(known.payment_id)
+        if known.binding == Binding.FIT and _is_proved_apart(other):
+            return _take_guessed_receipt(other_order, other, known, proof)
     portions = [
         one
         for one in ledger.current(known).select_related("collection")
-        if one.order_id != taker.pk and one.kind not in GONE
+        if one.order_id != taker.order_id and one.kind not in GONE
     ]
     orders = order_lifecycle.locked_all(
         one.order_id for one in portions if one.order_id is not None
@@ -487,23 +489,29 @@ def _take_from_another(
         elif portion.kind == AllocationKind.SALE and order.status == OrderStatus.OPEN:
             # It needs the money again; one that is closed stays closed.
             order_lifecycle.give_back(order, portion.amount, actor=None, restocks=False)
+    _tell_who_lost(taker, known, portions, proof)
     Collection.objects.filter(pk=known.pk).update(payment=None)
     known.refresh_from_db()
-    _tell_who_lost(other, portions, proof)
     return known
 
 
-def _tell_who_lost(other: Payment, portions: list[Allocation], proof: Proof) -> None:
+def _tell_who_lost(
+    taker: Payment, known: Collection, portions: list[Allocation], proof: Proof
+) -> None:
     """Say at each payment that was made of this money that it has none.
 
-    What a sale did not need may have been moved on to the next one.
+    What a sale did not need may have been moved on to the next one. A customer whose
+    credit it was is named nowhere else, so that is said at the payment that takes it.
     """
+    if any(one.kind == AllocationKind.CREDIT for one in portions):
+        lifecycle.note(taker, source=proof.source, reason=WAS_CREDIT, alarm=WAS_CREDIT)
     sold = [one for one in portions if one.kind == AllocationKind.SALE]
-    losers = {one.payment_id or other.pk for one in sold}
+    losers = {one.payment_id or known.payment_id for one in sold}
+    made_of_it = [pk for pk in losers | {known.payment_id} if pk is not None]
     for payment in (
         Payment.objects.select_for_update(no_key=True, of=("self",))
         .select_related("order")
-        .filter(pk__in=losers | {other.pk})
+        .filter(pk__in=made_of_it)
         .order_by("pk")
     ):
         alarm = "This money was another sale's: ask the customer to pay."

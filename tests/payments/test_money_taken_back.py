@@ -176,7 +176,7 @@ def test_what_was_corrected_away_is_not_there_again(
     assert sale_of(order) == ("open", kes(150), kes(100), kes(0))
 
 
-@pytest.mark.parametrize("is_used", [True], ids=["another sale's"])
+@pytest.mark.parametrize("is_used", [False, True], ids=["nobodys", "another sale's"])
 def test_what_went_back_in_cash_is_not_counted_again(
     account, payment, order, manager, duka, mpesa, is_used
 ):
@@ -199,3 +199,25 @@ def test_what_went_back_in_cash_is_not_counted_again(
     payment.refresh_from_db()
     assert (payment.status, payment.alarm) == ("completed", settlement.WENT_BACK)
     assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
+
+
+def test_money_kept_as_credit_is_not_counted_again(
+    account, payment, order, manager, mpesa
+):
+    fail(payment)
+    receipt = sight(account)
+    drawer.keep_as_credit(
+        access=manager, piece=f"collection:{receipt.collection_id}",
+        customer="0712345678", reason="Nobody knows for what",
+    )  # fmt: skip
+    mpesa.otherwise = final("0")
+
+    succeed(payment)
+    ask(payment)
+
+    (collection,) = Collection.objects.all()
+    assert (collection.amount, collection.payment_id) == (kes(250), payment.pk)
+    assert kinds(collection) == [("sale", kes(250), order.pk)]
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", settlement.WAS_CREDIT)
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
