@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from payments import lifecycle, news, receipts
-from payments.enums import CorrectionState, MovementKind, Source
+from payments import ledger, lifecycle, news, receipts
+from payments.enums import AllocationKind, CorrectionState, MovementKind, Source
 from payments.models import (
     Collection,
     Correction,
@@ -140,10 +140,11 @@ def judge(collection: Collection, spans: list[Span]) -> str | None:
 
 def counted_of(collection: Collection) -> Decimal:
     """What the books say of a collection with its corrections, in KES."""
-    booked = Correction.objects.filter(
-        collection=collection, state=CorrectionState.BOOKED
+    added = Correction.objects.filter(
+        collection=collection, state=CorrectionState.BOOKED, amount__gt=0
     ).aggregate(total=Sum("amount"))["total"]
-    return collection.amount + (booked or Decimal(0))
+    gone = ledger.current(collection).filter(kind=AllocationKind.CORRECTION)
+    return collection.amount + (added or Decimal(0)) - ledger.total_of(gone)
 
 
 def spans_of(account: MpesaAccount) -> list[Span]:

@@ -151,7 +151,7 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
     if known is not None:
         if not is_completed:
             return _complete(order, payment, proof, known)
-        if _swap(payment, known, proof):
+        if _swap(payment, known, proof) or _merge(payment, known, proof):
             return Outcome.FILLED
         _adopt(order, payment, proof, known)
         return Outcome.ADDED
@@ -640,6 +640,40 @@ def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
         reason=f"Receipt {proof.receipt} filled in, instead of {number}",
         notice_id=proof.notice_id,
         receipt=proof.receipt,
+    )
+    news.publish(payment, payment.order, "payment.updated")
+    return True
+
+
+def _merge(payment: Payment, known: Collection, proof: Proof) -> bool:
+    """Join what a question proved with its receipt, which was counted as nobody's.
+
+    One shilling was counted twice, for nobody could see that the row was this prompt's.
+    The payment's money gets the receipt; the other collection is corrected away, whole.
+    """
+    answered = Collection.objects.filter(
+        payment=payment, receipt__isnull=True, amount=known.amount
+    ).first()
+    if answered is None or known.allocated:
+        return False
+    _exchange_receipts(answered, known)
+    Collection.objects.filter(pk=answered.pk).update(
+        binding=proof.binding,
+        phone=proof.phone or payment.phone,
+        confirmed_at=clock.now(),
+    )
+    reason = f"Counted twice: it is the money of receipt {proof.receipt}"
+    ledger.allocate(
+        known,
+        [ledger.Portion(AllocationKind.CORRECTION, known.amount, reason=reason)],
+    )
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} filled in; it had been counted as nobody's",
+        notice_id=proof.notice_id,
+        receipt=proof.receipt,
+        next_ask_at=None,
     )
     news.publish(payment, payment.order, "payment.updated")
     return True

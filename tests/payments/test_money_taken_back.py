@@ -4,7 +4,9 @@ import pytest
 from django.db import transaction
 
 from payments import (
+    accounts,
     corrections,
+    disputes,
     drawer,
     ledger,
     matching,
@@ -221,3 +223,28 @@ def test_money_kept_as_credit_is_not_counted_again(
     payment.refresh_from_db()
     assert (payment.status, payment.alarm) == ("completed", settlement.WAS_CREDIT)
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+
+
+@pytest.mark.parametrize("then", ["callback", "its reference"])
+def test_what_a_question_proved_gets_the_receipt_that_was_nobodys(order, time, then):
+    """On a shared account a row without payer and reference fits no prompt."""
+    account = accounts.platform_account()
+    payment = PaymentFactory(order=order, phone=FULL)
+    succeed(payment, receipt=None, source=Source.QUERY)
+    sight(account, payer="")
+    assert Collection.objects.get(receipt=R1).payment is None
+
+    if then == "callback":
+        assert succeed(payment) == Outcome.FILLED
+    else:
+        sight(account, Source.C2B, payer="", reference=payment.reference)
+
+    ours, double = Collection.objects.order_by("pk")
+    assert (ours.receipt, ours.payment_id) == (R1, payment.pk)
+    assert kinds(ours) == [("sale", kes(250), order.pk)]
+    assert (double.receipt, kinds(double)) == (None, [("correction", kes(250), None)])
+    assert disputes.counted_of(double) == 0
+    payment.refresh_from_db()
+    assert (payment.receipt, payment.alarm) == (R1, "")
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    assert ours.receipt_row.number == R1
