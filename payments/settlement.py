@@ -469,7 +469,8 @@ def _take_from_another(
     """
     if known.payment_id is not None:
         other_order, other = locked(known.payment_id)
-        if known.binding == Binding.FIT and _is_proved_apart(other):
+        is_guess = known.binding == Binding.FIT and known.reversed_at is None
+        if is_guess and _is_proved_apart(other):
             return _take_guessed_receipt(other_order, other, known, proof)
     portions = [
         one
@@ -606,14 +607,25 @@ def _correct_guess(payment: Payment, proof: Proof) -> bool:
     """Put the receipt that M-Pesa names in the place of one that was guessed."""
     if not _outranks(proof.binding, Binding.FIT):
         return False
-    guessed = Collection.objects.filter(
-        payment=payment, binding=Binding.FIT, receipt__isnull=False
-    ).first()
+    guessed = _guessed(payment)
     if guessed is None:
         return False
     receipts.uncount(guessed)
     Collection.objects.filter(pk=guessed.pk).update(receipt=None)
     return _fill_receipt(payment, proof)
+
+
+def _guessed(payment: Payment) -> Collection | None:
+    """The payment's money whose receipt was guessed.
+
+    What M-Pesa sent back under that number was that number's money: no guess any more.
+    """
+    return Collection.objects.filter(
+        payment=payment,
+        binding=Binding.FIT,
+        receipt__isnull=False,
+        reversed_at__isnull=True,
+    ).first()
 
 
 def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
@@ -624,9 +636,7 @@ def _swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     """
     if not _outranks(proof.binding, Binding.FIT) or known.amount != payment.amount:
         return False
-    guessed = Collection.objects.filter(
-        payment=payment, binding=Binding.FIT, receipt__isnull=False
-    ).first()
+    guessed = _guessed(payment)
     if guessed is None:
         return False
     number = guessed.receipt

@@ -1,0 +1,123 @@
+"""Reversals of money whose receipt was guessed, and what is learned later."""
+
+import pytest
+from django.db import transaction
+
+from payments import (
+    gateways,
+    matching,
+    receipts,
+    refunds,
+    settlement,
+)
+from payments.enums import Source
+from payments.models import Collection, MpesaSettings
+from payments.receipts import Told
+from payments.settlement import Proof
+from shops.tenancy import Access
+from smartduka.lib import clock
+from tests.factories import MpesaAccountFactory, PaymentFactory
+from tests.support.facts import kes
+from tests.support.organisation import (
+    FakeOrganisation,
+    reversed_,
+    tell,
+)
+
+
+pytestmark = pytest.mark.django_db
+
+R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
+MASKED, FULL = "2547 ***** 678", "254712345678"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(messages, time, mpesa):
+    return messages
+
+
+@pytest.fixture
+def organisation(monkeypatch):
+    fake = FakeOrganisation()
+    monkeypatch.setattr(gateways, "organisation", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def account(duka):
+    account = MpesaAccountFactory(
+        shop=duka,
+        type="till",
+        shortcode="600300",
+        party_b="300300",
+        initiator_name="api",
+        initiator_password="secret",
+    )
+    MpesaSettings.objects.update_or_create(
+        shop=duka, defaults={"account": account, "uses_platform_account": False}
+    )
+    return account
+
+
+@pytest.fixture
+def payment(order, account, time):
+    return PaymentFactory(order=order, phone=FULL)
+
+
+@pytest.fixture
+def manager(mary):
+    return Access(mary.user, mary.shop, "manager")
+
+
+def sight(account, number=R1, source=Source.PULL, payer=MASKED, amount=250):
+    with transaction.atomic():
+        receipt = receipts.sight(
+            account, Told(number, kes(amount), payer, "JANE"), source
+        )
+    matching.look(receipt.pk)
+    receipt.refresh_from_db()
+    return receipt
+
+
+def succeed(payment, receipt=R1, source=Source.CALLBACK):
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        proof = Proof(source, receipt, FULL if receipt else "")
+        return settlement.record_success(order, locked, proof)
+
+
+def send_back(manager, collection):
+    return refunds.ask(
+        access=manager, collection_id=collection.pk, method="reversal",
+        amount=250, reason="Wrong goods", restocks=False,
+    )  # fmt: skip
+
+
+def standing():
+    """The receipts of the money that did not go back."""
+    return sorted(
+        one.receipt or "" for one in Collection.objects.filter(reversed_at__isnull=True)
+    )
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_reversed_receipt_is_no_guess_any_more(
+    account, payment, manager, organisation, is_known
+):
+    """R1 was guessed, sent back and proved; then the callback names R2."""
+    succeed(payment, receipt=None, source=Source.QUERY)
+    sight(account)
+    collection = Collection.objects.get()
+    assert (collection.receipt, collection.binding) == (R1, "fit")
+    refund = send_back(manager, collection)
+    tell(refund.request, reversed_(refund.request, 250))
+    assert Collection.objects.get().reversed_at is not None
+    if is_known:
+        sight(account, R2)
+
+    succeed(payment, R2)
+    for receipt_id in matching.due(10, clock.now() + clock.seconds(60)):
+        matching.look(receipt_id)
+
+    assert standing() == [R2]
+    assert [one.receipt for one in Collection.objects.exclude(reversed_at=None)] == [R1]
