@@ -73,6 +73,7 @@ REFUSALS = {
 }
 # What is carried out so much later than it was asked for is no result of the asking.
 STATEMENT_MARGIN = timedelta(hours=1)
+ANOTHERS = "The receipt number was found to be another payment's."
 ENDED_UNDONE = (
     TransactionState.CANCELLED,
     TransactionState.DECLINED,
@@ -160,9 +161,10 @@ def apply_status(request_id: uuid.UUID, status: TransactionStatus) -> Verdict:
     """Apply what M-Pesa says of the transaction of a reversal that we asked for.
 
     `request_id` is of the reversal. Proof: completed, the whole amount, another receipt
-    than the payment's, and out of our account. Opens a transaction.
+    than the payment's, and out of our account. Opens a transaction. Raises
+    ReceiptNotCounted when it must be tried again.
     """
-    refund = Refund.objects.select_related("request__account").get(
+    refund = Refund.objects.select_related("request__account", "collection").get(
         request_id=request_id
     )
     request = refund.request
@@ -179,12 +181,17 @@ def apply_status(request_id: uuid.UUID, status: TransactionStatus) -> Verdict:
     if not is_ours:
         return Verdict.UNVERIFIED
     if status.state == TransactionState.COMPLETED:
+        holder = _holder_of(refund, request)
+        if holder is None and refund.collection.receipt != request.receipt:
+            raise ReceiptNotCounted(f"receipt {request.receipt} is nobody's yet")
         prove_reversed(
-            refund.collection_id,
+            refund.collection_id if holder is None else holder.pk,
             receipt=status.receipt or "",
             source=Source.STATUS,
             at=status.finalised_at or clock.now(),
         )
+        if holder is not None:
+            _undone(refund.pk, ANOTHERS)
         return Verdict.APPLIED
     if status.state in ENDED_UNDONE:
         return _undone(refund.pk, f"M-Pesa says: {status.word}")
@@ -318,7 +325,7 @@ def _judge_done(
             raise ReceiptNotCounted(f"receipt {request.receipt} is nobody's yet")
         # The number was another payment's, where it is booked by now.
         if refund.state in REVERSIBLE:
-            _fail(held, refund, "The receipt number was found to be another payment's.")
+            _fail(held, refund, ANOTHERS)
         return Verdict.APPLIED
     if held.collection.reversed_at is not None:
         _fill_receipt(held.collection, said.receipt or "")

@@ -16,8 +16,8 @@ from payments.receipts import Told
 from payments.settlement import Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import MpesaAccountFactory, PaymentFactory
-from tests.support.facts import kes
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support.facts import kes, sale_of
 from tests.support.organisation import (
     FakeOrganisation,
     reversed_,
@@ -121,3 +121,23 @@ def test_a_reversed_receipt_is_no_guess_any_more(
 
     assert standing() == [R2]
     assert [one.receipt for one in Collection.objects.exclude(reversed_at=None)] == [R1]
+
+
+def test_what_was_sent_back_is_the_money_of_its_receipt(
+    account, payment, manager, organisation, duka
+):
+    """R1 was guessed to be this payment's, and sent back; it was another's."""
+    succeed(payment, receipt=None, source=Source.QUERY)
+    sight(account)
+    refund = send_back(manager, Collection.objects.get())
+    tell(refund.request, reversed_(refund.request, 250))
+    other = PaymentFactory(order=OrderFactory(shop=duka), phone="254712340678")
+
+    succeed(other, R1)
+    succeed(payment, R2)
+
+    other.refresh_from_db()
+    assert other.status == "reversed"
+    assert standing() == [R2]
+    assert Collection.objects.get(receipt=R1).payment_id == other.pk
+    assert sale_of(other.order) == ("open", kes(0), kes(250), kes(0))
