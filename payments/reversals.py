@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
-from payments import errands, ledger, lifecycle, news, refund_money
+from payments import errands, ledger, lifecycle, news, receipts, refund_money
 from payments.enums import (
     AllocationKind,
     MovementKind,
@@ -256,8 +256,10 @@ def settle_by_statement(
 def _may_have_gone(account: MpesaAccount, refund: Refund) -> bool:
     """Whether a statement has a reversal that may be this one: named, or unnamed."""
     assert refund.request is not None
+    assert refund.sent_at is not None
     named = Q(linked=refund.request.receipt)
-    unnamed = Q(linked="", amount=-refund.amount, at__gte=refund.sent_at)
+    since = refund.sent_at - receipts.CLOCK_SKEW
+    unnamed = Q(linked="", amount=-refund.amount, at__gte=since)
     return Movement.objects.filter(
         named | unnamed, account=account, kind=MovementKind.REVERSAL
     ).exists()

@@ -1403,7 +1403,7 @@ def test_a_statement_with_unreadable_rows_decides_nothing(silent, paid, bob):
         ({"linked": "", "amount": -249}, "failed"),
         ({"linked": "UAE5OTHER1", "amount": -250}, "failed"),
         ({"linked": "", "amount": -250, "kind": "sweep"}, "failed"),
-        ({"linked": "", "amount": -250, "at": START}, "failed"),
+        ({"linked": "", "amount": -250, "at": START - timedelta(minutes=3)}, "failed"),
     ],
     ids=str,
 )

@@ -7,11 +7,13 @@ from payments import (
     gateways,
     matching,
     receipts,
+    refund_questions,
     refunds,
+    reversals,
     settlement,
 )
 from payments.enums import Source
-from payments.models import Collection, MpesaSettings
+from payments.models import Collection, Movement, MpesaSettings, Refund, StatementImport
 from payments.receipts import Told
 from payments.settlement import Proof
 from shops.tenancy import Access
@@ -20,7 +22,9 @@ from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
 from tests.support.organisation import (
     FakeOrganisation,
+    asked,
     reversed_,
+    status,
     tell,
 )
 
@@ -141,3 +145,57 @@ def test_what_was_sent_back_is_the_money_of_its_receipt(
     assert standing() == [R2]
     assert Collection.objects.get(receipt=R1).payment_id == other.pk
     assert sale_of(other.order) == ("open", kes(0), kes(250), kes(0))
+
+
+def test_an_answer_about_a_reversal_follows_the_receipt(
+    account, payment, manager, organisation, time
+):
+    """R1 was guessed; while its reversal is under way the callback names R2."""
+    succeed(payment, receipt=None, source=Source.QUERY)
+    sight(account)
+    refund = send_back(manager, Collection.objects.get())
+    succeed(payment, R2)
+    for receipt_id in matching.due(10, clock.now() + clock.seconds(60)):
+        matching.look(receipt_id)
+    assert standing() == [R1, R2]
+    time.turn(61)
+    refund_questions.attend(refund.pk)
+    request = asked("status")
+
+    tell(
+        request,
+        status(
+            request,
+            receipt="UAE9BACK01",
+            payer="600300 - DUKA",
+            payee="254712345678 - JANE",
+        ),
+    )
+
+    assert standing() == [R2]
+
+
+def test_a_reversal_a_moment_before_it_was_asked_for_is_not_missing(
+    account, payment, manager, organisation, bob, time
+):
+    """M-Pesa's clock and ours differ by seconds; its row names no original."""
+    succeed(payment)
+    refund = send_back(manager, Collection.objects.get())
+    refund.refresh_from_db()
+    now = clock.now()
+    imported = StatementImport.objects.create(
+        account=account, file_hash="x", file_name="s.csv", imported_by=bob.user,
+        imported_at=now, covers_from=now - clock.seconds(86400),
+        covers_to=now + clock.seconds(86400),
+    )  # fmt: skip
+    Movement.objects.create(
+        account=account, kind="reversal", number="UAE9BACK01", amount=kes(-250),
+        at=refund.sent_at - clock.seconds(2), statement=imported,
+    )  # fmt: skip
+
+    settled = reversals.settle_by_statement(
+        account, covers_from=imported.covers_from, covers_to=imported.covers_to
+    )
+
+    assert settled == 0
+    assert Refund.objects.get().state == "sending"
