@@ -342,7 +342,17 @@ def _apply_reversed(request: OrganisationRequest, status: TransactionStatus) -> 
 
 
 def _deny_claims(request: OrganisationRequest, why: str) -> None:
-    """Tell those who typed this code that it is not money for them."""
+    """Tell those who typed this code that it is not money for them.
+
+    What only a notice claims under that number is not to be spent either, until
+    M-Pesa's books have it.
+    """
+    Receipt.objects.filter(
+        account=request.account,
+        number=request.receipt,
+        proven_at__isnull=True,
+        collection__isnull=True,
+    ).update(alarm=why[:200])
     CodeClaim.objects.filter(
         account=request.account, number=request.receipt, state=ClaimState.WAITING
     ).update(state=ClaimState.DENIED, why=why[:200], closed_at=clock.now())

@@ -139,11 +139,11 @@ def may_spend(receipt: Receipt, shop: Shop | None) -> bool:
     """Whether a receipt's money may pay a sale of the shop.
 
     What M-Pesa's books have, always; a claim up to the limit that the shop's manager
-    set.
+    set, unless M-Pesa or another notice contradicts it.
     """
     if receipt.is_proven:
         return True
-    if shop is None:
+    if shop is None or receipt.alarm:
         return False
     limit = (
         MpesaSettings.objects.filter(shop=shop)
