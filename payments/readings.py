@@ -21,7 +21,7 @@ from smartduka.lib.text import clean
 
 
 RECEIPT = re.compile(r"[A-Z0-9]{8,12}")
-LARGEST = Decimal(10) ** 12
+LARGEST = Decimal(10) ** 10  # what a column holds; M-Pesa moves far less
 ID_LENGTH = 64
 CODE_LENGTH = 20
 PARTY_LENGTH = 120
@@ -122,7 +122,7 @@ def amount(value: object) -> Decimal | None:
     ):
         return None
     found = Decimal(value)
-    if not found.is_finite() or found.adjusted() > 12 or not 0 < found < LARGEST:
+    if not found.is_finite() or found.adjusted() > 10 or not 0 < found < LARGEST:
         return None
     return found
 

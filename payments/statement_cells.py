@@ -49,7 +49,10 @@ def total(cell: Cell, name: str) -> Decimal:
     match = _SUM.fullmatch(cell) if isinstance(cell, str) else None
     if match is None:
         raise BadCell(f"the {name} is no sum of money")
-    return Decimal(match[1] + match[2].replace(",", "") + (match[3] or ""))
+    found = Decimal(match[1] + match[2].replace(",", "") + (match[3] or ""))
+    if abs(found) >= readings.LARGEST:
+        raise BadCell(f"the {name} is no sum of money")
+    return found
 
 
 def plain(cell: Cell) -> str:

@@ -1,5 +1,6 @@
 """M-Pesa's list of payments: what it brings, how far it was read, and by whom."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from payments.enums import FailureReason, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Registered
 from payments.models import Collection, MpesaAccount, Receipt, Sighting
-from payments.notices_pull import BadPullRow, PullPage, PullRow
+from payments.notices_pull import BadPullRow, PullPage, PullRow, parse_pull
 from payments.pulling import NotPullable, NotRegistered, Pulled
 from payments.receipts import Told
 from smartduka.lib import clock
@@ -633,3 +634,20 @@ def test_nothing_registers_by_itself_elsewhere(account, mpesas_list, settings):
 
     assert pulling.register_with_simulator(account)
     assert mpesas_list.registrations == []
+
+
+@pytest.mark.parametrize("amount", ["10000000000", 99999999999, 1e11])
+def test_a_row_with_more_than_a_book_holds_stops_no_list(account, mpesas_list, amount):
+    stamp = {"trxDate": "2026-11-20T08:30:00Z", "transactiontype": "c2b-pay-bill-debit"}
+    rows = [
+        {**stamp, "transactionId": OTHER, "amount": amount},
+        {**stamp, "transactionId": NUMBER, "amount": "250.0"},
+    ]
+    body = json.dumps({"ResponseCode": "1000", "Response": [rows]}).encode()
+    mpesas_list.pages = [parse_pull(body)]
+
+    pulled = pulling.pull_now(account)
+
+    assert (pulled.new, pulled.bad) == (1, 1)
+    assert list(Collection.objects.values_list("receipt", flat=True)) == [NUMBER]
+    assert facts(account)[0] == START
