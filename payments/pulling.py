@@ -27,7 +27,7 @@ from payments.enums import ReceiptState, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.daraja_organisation import pull_pages
 from payments.gateways.organisation import PullRegistration
-from payments.models import Collection, MpesaAccount, Sighting
+from payments.models import Collection, MpesaAccount, Payment, Sighting
 from payments.notices_pull import PullPage, PullRow
 from payments.receipts import Told
 from smartduka.lib import clock, later, phone
@@ -336,10 +336,11 @@ def _sight(account: MpesaAccount, row: PullRow, paid_at: datetime | None) -> int
 def _zone(account: MpesaAccount, rows: Iterable[PullRow]) -> int | None:
     """Say which of a row's two moments M-Pesa means: 0, 1, or None if nothing tells.
 
-    Other sources know the time of some receipts; and a moment that lies ahead of our
-    clock was not meant.
+    Other sources know the time of some receipts, or a prompt was sent just then whose
+    receipt is missing; and a moment that lies ahead of our clock was not meant.
     """
-    stamped = {row.receipt: row.times for row in rows if len(row.times) == 2}
+    stamped_rows = [row for row in rows if len(row.times) == 2]
+    stamped = {row.receipt: row.times for row in stamped_rows}
     numbers = list(stamped)
     sighted = Sighting.objects.filter(
         receipt__account=account,
@@ -358,10 +359,35 @@ def _zone(account: MpesaAccount, rows: Iterable[PullRow]) -> int | None:
             continue
         for place, moment in enumerate(stamped[number]):
             votes[place] += abs(moment - paid_at) <= SKEW
+    if votes[0] == votes[1]:
+        votes = _told_by_prompts(account, stamped_rows)
     if votes[0] != votes[1]:
         return 0 if votes[0] > votes[1] else 1
     latest = clock.now() + SKEW
     return 0 if any(times[1] > latest for times in stamped.values()) else None
+
+
+def _told_by_prompts(account: MpesaAccount, rows: list[PullRow]) -> Counter[int]:
+    """Count the rows that are a proved prompt's of that amount, sent just before."""
+    votes: Counter[int] = Counter()
+    if not rows:
+        return votes
+    moments = [moment for row in rows for moment in row.times]
+    prompts = list(
+        Payment.objects.filter(
+            receipts.without_receipt(),
+            account=account,
+            created_at__gte=min(moments) - SKEW,
+            created_at__lte=max(moments) + SKEW,
+        ).values_list("amount", "created_at")
+    )
+    for row in rows:
+        for place, moment in enumerate(row.times):
+            votes[place] += any(
+                amount == row.amount and abs(moment - sent_at) <= SKEW
+                for amount, sent_at in prompts
+            )
+    return votes
 
 
 def _moment(row: PullRow, zone: int | None) -> datetime | None:

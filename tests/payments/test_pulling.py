@@ -12,7 +12,13 @@ from payments import tasks as workers
 from payments.enums import FailureReason, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Registered
-from payments.models import Collection, MpesaAccount, Receipt, Sighting
+from payments.models import (
+    Collection,
+    MpesaAccount,
+    MpesaSettings,
+    Receipt,
+    Sighting,
+)
 from payments.notices_pull import BadPullRow, PullPage, PullRow, parse_pull
 from payments.pulling import NotPullable, NotRegistered, Pulled
 from payments.receipts import Told
@@ -651,3 +657,24 @@ def test_a_row_with_more_than_a_book_holds_stops_no_list(account, mpesas_list, a
     assert (pulled.new, pulled.bad) == (1, 1)
     assert list(Collection.objects.values_list("receipt", flat=True)) == [NUMBER]
     assert facts(account)[0] == START
+
+
+def test_the_list_after_a_long_outage_counts_no_prompt_twice(duka, mpesas_list, order):
+    """Nothing but the prompt itself tells in which zone the stamps are."""
+    till = MpesaAccountFactory(
+        shop=duka, type="till", shortcode="600300", party_b="300300",
+        pull_registered_at=START - 9 * HOUR, pulled_until=START - 7 * HOUR,
+    )  # fmt: skip
+    MpesaSettings.objects.filter(shop=duka).update(
+        account=till, uses_platform_account=False
+    )
+    sent_at = START - 6 * HOUR
+    payment = PaymentFactory(order=order, phone="254712345678", created_at=sent_at)
+    queried(payment)
+    paid_at = sent_at + timedelta(seconds=20)
+    mpesas_list.pages = [page(row(at=paid_at + 3 * HOUR, phone=payment.phone))]
+
+    pulling.pull_now(till)
+
+    assert money_of(order) == [("query", NUMBER, 250, [("sale", 250)])]
+    assert Collection.objects.get().paid_at == paid_at
