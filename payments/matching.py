@@ -418,11 +418,15 @@ def _close_claims(receipt: Receipt) -> None:
 
 
 def _wait(receipt: Receipt, state: ReceiptState, alarm: str = "") -> None:
-    """Leave it uncounted, and look again while it is held."""
-    look_at = None
-    if state == ReceiptState.HELD:
+    """Leave it uncounted, and look again while it is held.
+
+    A look that is handed out already stays the only one, whoever looked in between.
+    """
+    look_at = receipt.look_at if state == ReceiptState.HELD else None
+    now = clock.now()
+    if state == ReceiptState.HELD and (look_at is None or look_at <= now):
         wait_s = _look_gap_s(_seen_s(receipt))
-        look_at = clock.now() + clock.seconds(wait_s)
+        look_at = now + clock.seconds(wait_s)
         later.enqueue_later(MATCH_TASK, receipt.pk, seconds=wait_s)
     Receipt.objects.filter(pk=receipt.pk).update(
         state=state, look_at=look_at, alarm=alarm or receipt.alarm
