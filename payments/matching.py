@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 MATCH_TASK = "payments.tasks.match"
 TRIES = 5
+ASKED_AT_ONCE = 5  # of the payments that a receipt may belong to
 
 
 class Step(StrEnum):
@@ -196,14 +197,16 @@ def _decide_named(receipt: Receipt, payment: Payment) -> Decision:
 def _decide_among(receipt: Receipt, candidates: list[Payment]) -> Decision:
     """One payment fits this receipt and one receipt that payment: joined.
 
-    Several fit: the askable are asked first. When all that is left lacks only the
+    Several fit: the askable are asked first, the likeliest at once. When all that is left lacks only the
     receipt, and there are at least as many receipts as payments, any order of them
     makes the same books: the best fit is taken.
     """
     undecided = [one for one in candidates if one.decided_at is None]
-    askable = tuple(one.pk for one in undecided if one.checkout_request_id is not None)
+    askable = [one for one in undecided if one.checkout_request_id is not None]
     if askable:
-        return Decision(Step.HOLD, ask=askable)
+        askable.sort(key=lambda one: _rank(receipt, one))
+        # The others have questions of their own, and a hook has no time for hundreds.
+        return Decision(Step.HOLD, ask=tuple(one.pk for one in askable[:ASKED_AT_ONCE]))
     rivals = {rival.pk for one in candidates for rival in receipts.uncounted_for(one)}
     is_over = _age_s(receipt) > settings.RECEIPT_WINDOW_S
     # Money that is proved has a receipt somewhere: that is looked for first.

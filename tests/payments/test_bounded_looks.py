@@ -1,7 +1,8 @@
 """How much work a receipt makes that may be an undecided payment's."""
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 
 from payments import matching, receipts
@@ -59,3 +60,16 @@ def test_looks_that_come_together_make_one_more(account, duka, tasks, time):
 
     assert len(looks(tasks)) == 1
     assert Receipt.objects.get().look_at == looks(tasks)[0]
+
+
+def test_a_receipt_that_fits_many_costs_no_more_than_one_that_fits_few(account, duka):
+    counts = []
+    for number, many in (("UAE5B2K9Q1", 5), ("UAE5B2K9Q2", 60)):
+        for _ in range(many):
+            PaymentFactory(order=OrderFactory(shop=duka), account=account)
+        receipt_id = sight(account, number)
+        with CaptureQueriesContext(connection) as caught:
+            assert matching.resolve(receipt_id) == "held"
+        counts.append(len(caught))
+
+    assert counts[1] <= counts[0]
