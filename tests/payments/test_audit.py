@@ -234,6 +234,20 @@ def test_event_slipped_into_the_past_is_found(sealed, payment):
     assert faults() == [f"payment_event {late.pk} appeared long after its time"]
 
 
+def test_what_happened_while_no_worker_ran_is_no_fault(
+    sealed, payment, operator, monkeypatch
+):
+    """The shop closed in the minute of its last sale, and opened in the morning."""
+    event(payment)
+    act(operator)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(hours=12))
+
+    audit.seal()
+
+    assert faults() == []
+
+
 def test_event_below_the_mark_that_is_never_sealed_is_found(sealed, payment):
     late = event(payment)
     then = clock.now() - timedelta(hours=3)
