@@ -42,6 +42,7 @@ from payments.drawer_checks import (
 )
 from payments.drawer_refusals import (
     DisputedMoney,
+    NotConfirmed,
     NotLookedAt,
     NotToBePlaced,
 )
@@ -250,8 +251,8 @@ def _gripped(
 ) -> tuple[Grip, Order | None]:
     """A piece under all its locks, and the sale that it is for, under its lock.
 
-    Raises NotFound, SpentAlready, HeldMoney for what became held meanwhile, and the
-    refusal for what became disputed.
+    Raises NotFound, SpentAlready, HeldMoney or NotConfirmed for what became held or
+    denied meanwhile, and the refusal for what became disputed.
     """
     seen = find(shop, key)
     wanted = seen.order_ids | ({target} if target is not None else set())
@@ -275,6 +276,8 @@ def _gripped(
         raise SpentAlready
     require_undisputed(grip, refusal)
     require_nobodys(grip)
+    if grip.receipt is not None and not matching.may_spend(grip.receipt, shop):
+        raise NotConfirmed
     if grip.allocation is not None and grip.allocation.order_id is not None:
         grip.allocation.order = locked[grip.allocation.order_id]
     return grip, order

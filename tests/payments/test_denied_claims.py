@@ -9,8 +9,9 @@ from payments.enums import Source
 from payments.models import MpesaSettings, Payment
 from payments.receipts import Told
 from shops.tenancy import Access
-from tests.factories import MpesaAccountFactory
+from tests.factories import MpesaAccountFactory, PaymentFactory
 from tests.support.facts import kes
+from tests.support.gateway import PENDING
 from tests.support.organisation import FakeOrganisation, result, status, tell
 
 
@@ -95,3 +96,26 @@ def test_what_mpesas_books_have_later_is_money_all_the_same(
         access=manager, piece=f"receipt:{receipt.pk}", order_id=order.pk,
         reason="The customer says so",
     )  # fmt: skip
+
+
+def test_what_is_denied_while_the_customer_is_asked_about_pays_no_sale(
+    account, order, manager, mpesa
+):
+    """The answer comes while the sale's own prompt is asked about (law 6)."""
+    receipt = sight(account, Source.C2B)
+    request = inquiries.ask_status(account, NUMBER)
+    PaymentFactory(order=order, amount=kes(100), phone="254700000001")
+
+    def meanwhile(_):
+        tell(request, DENIALS["unknown"](request))
+        return PENDING
+
+    mpesa.otherwise = meanwhile
+
+    with pytest.raises(NotConfirmed):
+        drawer.apply(
+            access=manager, piece=f"receipt:{receipt.pk}", order_id=order.pk,
+            reason="The customer says so",
+        )  # fmt: skip
+
+    assert not Payment.objects.filter(method="c2b").exists()
