@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from payments import accounts, budget, gateways, lifecycle, news, schedule, settlement
@@ -124,7 +124,11 @@ def _ask(payment_id: uuid.UUID | str, due: Q, limit_s: float | None) -> bool:
         )
         logger.info("payment %s not asked: %s", payment_id, answer.description)
         return False
-    _apply(claim.payment_id, answer)
+    try:
+        _apply(claim.payment_id, answer)
+    except IntegrityError:
+        # The receipt that we found for it was counted this moment by another road.
+        _apply(claim.payment_id, answer)
     return True
 
 
