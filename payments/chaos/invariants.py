@@ -157,7 +157,9 @@ class Books:
             ),
             ZERO,
         )
-        got = self._got(portions, freed, taken) + from_paid
+        # What turned out to be another sale's: an open one needs that money again.
+        lost = freed if order.status == OrderStatus.OPEN else set()
+        got = self._got(portions, lost, taken) + from_paid
         name = f"sale {order.number} of shop {order.shop_id}"
         self._require(
             order.paid == got <= order.total,
@@ -188,14 +190,15 @@ class Books:
     def _got(
         self,
         portions: list[Allocation],
-        freed: set[int | None],
+        lost: set[int | None],
         taken: list[RefundPart],
     ) -> Decimal:
         """What a sale got and a refund did not take for good.
 
-        Gross: money that turned out to be another sale's had paid this one.
+        Gross: money that turned out to be another sale's had paid this one. What is
+        `lost` does not count.
         """
-        by_refund = {part.source_id for part in taken}
+        by_refund = {part.source_id for part in taken} | lost
         got = sum(
             (
                 p.amount
