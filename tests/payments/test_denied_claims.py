@@ -75,7 +75,7 @@ def test_what_mpesa_denied_pays_no_sale(account, order, manager, how):
     with pytest.raises(NotConfirmed):
         drawer.apply(
             access=manager, piece=f"receipt:{receipt.pk}", order_id=order.pk,
-            reason="The customer says so",
+            reason="The customer says so", has_looked=True,
         )  # fmt: skip
 
     assert not Payment.objects.exists()
@@ -115,7 +115,7 @@ def test_what_is_denied_while_the_customer_is_asked_about_pays_no_sale(
     with pytest.raises(NotConfirmed):
         drawer.apply(
             access=manager, piece=f"receipt:{receipt.pk}", order_id=order.pk,
-            reason="The customer says so",
+            reason="The customer says so", has_looked=True,
         )  # fmt: skip
 
     assert not Payment.objects.filter(method="c2b").exists()
