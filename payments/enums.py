@@ -34,6 +34,7 @@ class PaymentStatus(models.TextChoices):
     REVERSED = "reversed", "Sent back"
 
     OPEN = nonmember(frozenset({"created", "pending"}))
+    NOT_PAID = nonmember(frozenset({"failed", "expired", "cancelled"}))
     MOVES = nonmember(
         {
             "created": frozenset(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -62,6 +63,8 @@ NEVER_CAME = (
     TransactionState.DECLINED,
     TransactionState.EXPIRED,
 )
+# So long a request may be under way; then whoever sent it has died.
+SENDING = timedelta(minutes=2)
 # Not published, but it can mean one thing only.
 REVERSED_WORDS = frozenset({"reversed"})
 
@@ -222,7 +225,7 @@ def _why_not_ours(
         return "no conversation ids"
     if _named_receipt(request, result) == request.receipt and request.about is None:
         return ""
-    if request.state == RequestState.MADE:
+    if request.state == RequestState.MADE and clock.now() < request.asked_at + SENDING:
         raise TooEarly(f"request {request.pk} is still being sent")
     return "ids unknown, and another receipt or none"
 
@@ -294,17 +297,27 @@ def _apply_receipt(request: OrganisationRequest, status: TransactionStatus) -> V
         return Verdict.APPLIED
     if status.state != TransactionState.COMPLETED:
         return Verdict.UNCERTAIN
-    account = request.account
-    numbers = {account.shortcode, account.party_b}
-    payer, payee = status.debit_party, status.credit_party
-    if payee is not None and payee.number not in numbers:
+    account, payee = request.account, status.credit_party
+    if payee is not None and payee.number not in (account.shortcode, account.party_b):
         _deny_claims(request, "This payment went to somebody else.")
         return Verdict.UNVERIFIED
-    is_incoming = payer is None or payer.number not in numbers
-    if payee is None or not is_incoming or status.amount is None:
+    if not _came_here(request, status):
         return Verdict.UNVERIFIED
     matching.resolve(_sight(request, status).pk)
     return Verdict.APPLIED
+
+
+def _came_here(request: OrganisationRequest, status: TransactionStatus) -> bool:
+    """Whether so much was paid by somebody else into the account that asked."""
+    numbers = {request.account.shortcode, request.account.party_b}
+    payer, payee = status.debit_party, status.credit_party
+    is_incoming = payer is None or payer.number not in numbers
+    return (
+        payee is not None
+        and payee.number in numbers
+        and is_incoming
+        and status.amount is not None
+    )
 
 
 @repeated
@@ -326,15 +339,23 @@ def _sight(request: OrganisationRequest, status: TransactionStatus) -> Receipt:
 
 
 def _apply_reversed(request: OrganisationRequest, status: TransactionStatus) -> Verdict:
-    """M-Pesa's books say that this payment was sent back."""
-    collection = Collection.objects.filter(
-        account=request.account, receipt=request.receipt
-    ).first()
-    if collection is not None and collection.amount != status.amount:
-        return Verdict.UNVERIFIED
+    """M-Pesa's books say that this payment was sent back.
+
+    One that we did not know is booked as well, or its row in another source would be
+    counted later. Raises ReceiptNotCounted while it is held: try again.
+    """
+    rows = Collection.objects.filter(account=request.account, receipt=request.receipt)
+    collection = rows.first()
     if collection is None:
         _deny_claims(request, "M-Pesa sent this payment back to the customer.")
-        return Verdict.APPLIED
+        if not _came_here(request, status):
+            return Verdict.APPLIED
+        matching.resolve(_sight(request, status).pk)
+        collection = rows.first()
+    if collection is None:
+        raise reversals.ReceiptNotCounted(f"receipt {request.receipt} is held")
+    if collection.amount != status.amount:
+        return Verdict.UNVERIFIED
     reversals.prove_reversed(
         collection.pk, receipt="", source=Source.STATUS, at=clock.now()
     )

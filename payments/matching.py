@@ -1,7 +1,8 @@
 """Whose money is a receipt? Decided once, by the best reason there is.
 
 In this order: the collection that has the number already; the reference that was
-paid to; the one payment that amount, time and payer fit (law 5); the sale for which
+paid to; the one payment that amount, time and payer fit (law 5), also one that M-Pesa
+called unpaid, which is asked about once more; the sale for which
 somebody typed the code; nobody, and then it is unmatched money for a person to decide
 about. While a payment that may own it is undecided, a receipt is held: kept, seen,
 not counted and not to be spent.
@@ -133,6 +134,9 @@ def decide(receipt: Receipt) -> Decision:
         candidates = receipts.candidates(receipt)
         if candidates:
             return _decide_among(receipt, candidates)
+        doubted = receipts.doubted_by(receipt)[:ASKED_AT_ONCE]
+        if doubted and _age_s(receipt) <= settings.RECEIPT_WINDOW_S:
+            return Decision(Step.HOLD, ask=tuple(one.pk for one in doubted))
     return _decide_nobodys(receipt, named)
 
 

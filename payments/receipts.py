@@ -19,7 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from payments import payer as payers
 from payments import references
-from payments.enums import AccountType, ReceiptState, Source
+from payments.enums import AccountType, PaymentStatus, ReceiptState, Source
 from payments.models import (
     Collection,
     MpesaAccount,
@@ -178,6 +178,38 @@ def candidates(receipt: Receipt) -> list[Payment]:
     return [one for one in rows if may_be(receipt, one)]
 
 
+def doubted_by(receipt: Receipt) -> list[Payment]:
+    """Payments that M-Pesa called unpaid, and that this receipt's money may be yet.
+
+    M-Pesa has been seen to contradict itself: who was not asked about since we saw the
+    receipt is asked once more, before the money is nobody's. The nearest in time first.
+    """
+    paid_at = receipt.paid_at or receipt.seen_at
+    rows = Payment.objects.filter(
+        Q(asked_at__isnull=True) | Q(asked_at__lt=receipt.seen_at),
+        status__in=PaymentStatus.NOT_PAID,
+        decided_at__isnull=False,
+        checkout_request_id__isnull=False,
+        account_id=receipt.account_id,
+        amount=receipt.amount,
+        created_at__gte=paid_at - clock.seconds(settings.RECEIPT_WINDOW_S),
+        created_at__lte=paid_at + CLOCK_SKEW,
+    ).order_by("-created_at", "id")
+    return [one for one in rows if may_be(receipt, one)]
+
+
+def spent_for(payment: Payment) -> list[Receipt]:
+    """Receipts counted as nobody's that may be this payment's, and that people spent.
+
+    Kept as a credit, given back, or on their way back; not what pays another sale.
+    """
+    return [
+        one
+        for one in _around(payment, is_spent=True)
+        if one.seen_at >= payment.created_at - OWN_CLOCKS
+    ]
+
+
 def waiting_payments(
     account_id: uuid.UUID, first: datetime, last: datetime
 ) -> QuerySet[Payment]:
@@ -217,13 +249,15 @@ def unbound_for(payment: Payment) -> list[Receipt]:
     ]
 
 
-def _around(payment: Payment) -> list[Receipt]:
+def _around(payment: Payment, *, is_spent: bool = False) -> list[Receipt]:
     window = clock.seconds(settings.RECEIPT_WINDOW_S)
     first, last = payment.created_at - CLOCK_SKEW, payment.created_at + window
+    nobodys = Q(collection__payment__isnull=True)
     rows: QuerySet[Receipt] = (
         Receipt.objects.filter(
-            Q(collection__isnull=True)
-            | Q(collection__payment__isnull=True, collection__allocated=0),
+            nobodys & Q(collection__allocated__gt=0)
+            if is_spent
+            else Q(collection__isnull=True) | (nobodys & Q(collection__allocated=0)),
             Q(paid_at__range=(first, last))
             | Q(paid_at__isnull=True, seen_at__range=(first, last)),
             account_id=payment.account_id,

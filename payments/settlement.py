@@ -64,6 +64,7 @@ logger = logging.getLogger(__name__)
 GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECTION)
 WAS_CREDIT = "Its money had been kept as a customer's credit, which is gone by that."
 WENT_BACK = "Its money was given back or corrected before we knew whose it was."
+WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
 
 class Outcome(StrEnum):
@@ -288,12 +289,31 @@ def _told_before(payment: Payment) -> Receipt | None:
             return nearest
     held = receipts.uncounted_for(payment)
     named = [one for one in held if receipts.names_reference(one)]
+    if not held:
+        return _spent_before(payment)
     if len(named or held) != 1:
         return None
     (only,) = named or held
     if not named and [one.pk for one in receipts.candidates(only)] != [payment.pk]:
         return None
     return only
+
+
+def _spent_before(payment: Payment) -> Receipt | None:
+    """The receipt of money that people gave back or kept, and that is this payment's.
+
+    It cannot be counted again: the payment is told that its money is gone. The nearest
+    in time. Locks it.
+    """
+    spent = receipts.spent_for(payment)
+    named = [one for one in spent if receipts.names_reference(one)]
+    rows = Collection.objects.select_for_update(no_key=True)
+    for nearest in sorted(named or spent, key=lambda one: _distance(one, payment)):
+        known = rows.filter(pk=nearest.collection_id, payment__isnull=True).first()
+        if known is not None and known.amount == payment.amount:
+            nearest.collection = known
+            return nearest
+    return None
 
 
 def _is_still_nobodys(collection_id: int | None) -> bool:
@@ -389,8 +409,10 @@ def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> No
         raise AssertionError("somebody used the money under our locks")
     portions = _offer(order, payment, known.amount - known.allocated)
     ledger.allocate(known, portions, actor=payment.created_by)
-    if ledger.current(known).filter(kind__in=GONE).exists():
-        lifecycle.note(payment, source=proof.source, reason=WENT_BACK, alarm=WENT_BACK)
+    used = set(ledger.current(known).values_list("kind", flat=True))
+    for kinds, words in ((GONE, WENT_BACK), ((AllocationKind.CREDIT,), WAS_KEPT)):
+        if used.intersection(kinds):
+            lifecycle.note(payment, source=proof.source, reason=words, alarm=words)
     if known.reversed_at is not None and payment.status == PaymentStatus.COMPLETED:
         _reverse_at_once(payment, proof)
 

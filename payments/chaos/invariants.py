@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from orders.enums import OrderStatus
 from orders.models import Order, OrderEvent, OrderLine
@@ -294,11 +294,8 @@ class Books:
     def _check_totals(self) -> None:
         """One shilling of the bank is at most one of ours."""
         for account_id, shortcode in self._accounts():
-            ours = (
-                Collection.objects.filter(account_id=account_id).aggregate(
-                    total=Sum("amount")
-                )["total"]
-                or ZERO
+            ours = _sum(Collection.objects.filter(account_id=account_id)) - _sum(
+                _corrected().filter(collection__account_id=account_id)
             )
             theirs = self.world.bank.totals.get(shortcode, 0)
             self._require(
@@ -335,7 +332,9 @@ class Books:
             (shortcode, receipt): amount
             for shortcode, receipt, amount in Collection.objects.filter(
                 account__isnull=False
-            ).values_list("account__shortcode", "receipt", "amount")
+            )
+            .exclude(pk__in=_corrected().values("collection"))
+            .values_list("account__shortcode", "receipt", "amount")
         }
         theirs = {
             (entry.shortcode, entry.receipt): entry.amount
@@ -518,6 +517,17 @@ class Books:
     def _require(self, holds: object, what: str) -> None:
         if not holds:
             self.world.wrong(what)
+
+
+def _corrected() -> QuerySet[Allocation]:
+    """What was counted twice, and corrected away: whole collections only."""
+    return Allocation.objects.filter(
+        kind=AllocationKind.CORRECTION, amount=F("collection__amount")
+    )
+
+
+def _sum(rows: QuerySet[Any]) -> Decimal:
+    return rows.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
 def _moment_of(refund: Refund) -> datetime:

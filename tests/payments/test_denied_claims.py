@@ -6,7 +6,7 @@ from django.db import transaction
 from payments import drawer, gateways, inquiries, matching, receipts
 from payments.drawer_refusals import NotConfirmed
 from payments.enums import Source
-from payments.models import MpesaSettings, Payment
+from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
 from shops.tenancy import Access
 from tests.factories import MpesaAccountFactory, PaymentFactory
@@ -119,3 +119,14 @@ def test_what_is_denied_while_the_customer_is_asked_about_pays_no_sale(
         )  # fmt: skip
 
     assert not Payment.objects.filter(method="c2b").exists()
+
+
+def test_what_was_sent_back_before_it_was_told_is_no_money(account, order, manager):
+    """M-Pesa's list still has the payment; its own answer said that it went back."""
+    request = inquiries.ask_status(account, NUMBER)
+    tell(request, status(request, word="Reversed", payee="600300 - MAMA MBOGA"))
+
+    sight(account, Source.PULL)
+
+    (collection,) = Collection.objects.all()
+    assert collection.reversed_at is not None

@@ -142,6 +142,8 @@ def test_money_seen_after_the_prompt_was_made_is_still_its(duka, account, time):
         order, held = settlement.locked(payment.pk)
         settlement.record_failure(order, held, "1032", source=Source.QUERY)
     time.turn(10)
+    held.asked_at = time.now
+    held.save(update_fields=["asked_at"])
     sight(account, payer=FULL)
 
     query_says_paid(payment)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
-from payments import accounts, errands, gateways, hook_tokens, inquiries
+from payments import accounts, errands, gateways, hook_tokens, inquiries, ledger
 from payments.enums import FailureReason
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged
@@ -275,7 +275,6 @@ NOT_PROOF = {
     "declined": ({"word": "Declined"}, "applied"),
     "cancelled": ({"word": "Cancelled"}, "applied"),
     "expired": ({"word": "Expired"}, "applied"),
-    "reversed": ({"word": "Reversed"}, "applied"),
 }
 
 
@@ -301,6 +300,17 @@ def test_a_typed_code_that_is_no_money_for_us_is_denied(claim, request_, said, w
 
     claim.refresh_from_db()
     assert (claim.state, claim.why, claim.closed_at) == ("denied", why, clock.now())
+
+
+def test_what_was_sent_back_came_and_went(request_, claim, order):
+    assert tell(request_, status(request_, word="Reversed")) == "applied"
+
+    (collection,) = Collection.objects.all()
+    assert (collection.receipt, collection.reversed_at) == (NUMBER, clock.now())
+    assert sum(one.amount for one in ledger.current(collection)) == collection.amount
+    assert {one.kind for one in ledger.current(collection)} == {"refunded"}
+    order.refresh_from_db()
+    assert (order.status, order.paid) == ("open", 0)
 
 
 @pytest.mark.parametrize("code", [25, "25", "R000002"])
@@ -426,6 +436,26 @@ def test_a_refusal_that_overtakes_our_answer_is_tried_again(account, organisatio
     assert row(request) == ("sent", "AG_9", "orig-9", "")
     assert inquiries.apply_result(early[0]) == "applied"
     assert row(request) == ("answered", "AG_9", "orig-9", "25")
+
+
+def test_a_refusal_of_a_request_whose_sender_died_is_not_tried_for_ever(
+    account, organisation, time
+):
+    def die(asked):
+        raise SystemExit
+
+    organisation.answers = [die]
+    with pytest.raises(SystemExit):
+        inquiries.ask_status(account, NUMBER)
+    request = OrganisationRequest.objects.get()
+    notice = told(request, result(request, 25, **IDS))
+    with pytest.raises(inquiries.TooEarly):
+        inquiries.apply_result(notice)
+
+    time.turn(121)
+
+    assert inquiries.apply_result(notice) == "unverified"
+    assert row(request) == ("made", "", "", "")
 
 
 def test_proof_that_overtakes_our_answer_counts(account, organisation):

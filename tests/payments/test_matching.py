@@ -19,6 +19,7 @@ from payments.models import (
 )
 from payments.receipts import Told
 from payments.settlement import Outcome, Proof
+from smartduka.lib import clock
 from tests.factories import (
     MpesaAccountFactory,
     OrderFactory,
@@ -87,9 +88,12 @@ def succeed(payment, receipt=R1, source=Source.CALLBACK):
 
 
 def fail(payment, code="1032", source=Source.CALLBACK):
+    """M-Pesa says that it was not paid, and says so again to a question."""
     with transaction.atomic():
         order, locked = settlement.locked(payment.pk)
-        return settlement.record_failure(order, locked, code, source=source)
+        outcome = settlement.record_failure(order, locked, code, source=source)
+    Payment.objects.filter(pk=payment.pk).update(asked_at=clock.now())
+    return outcome
 
 
 def prove(payment):
@@ -223,6 +227,52 @@ def test_an_unmatched_row_is_not_counted_again(payment, account, time):
 
     assert books() == [(R1, kes(250), kes(250), payment.pk, "fit")]
     assert sale_of(payment.order) == ("paid", kes(250), kes(0), kes(0))
+
+
+def test_a_failed_prompt_is_asked_about_before_its_money_is_nobodys(
+    payment, account, time, tasks
+):
+    """M-Pesa has been seen to say "cancelled" of what was paid."""
+    fail(payment)
+    Payment.objects.filter(pk=payment.pk).update(asked_at=None)
+
+    _, state = sight(account, Source.PULL)
+
+    assert (state, books()) == ("held", [])
+    payment.refresh_from_db()
+    assert payment.next_ask_at == time.now
+    # It says so again: the money is nobody's.
+    Payment.objects.filter(pk=payment.pk).update(asked_at=time.now)
+    look_again(time)
+    assert books() == [(R1, kes(250), kes(0), None, "")]
+
+
+def test_a_failed_prompt_that_cannot_be_asked_about_holds_for_a_while(
+    payment, account, time
+):
+    fail(payment)
+    Payment.objects.filter(pk=payment.pk).update(asked_at=None)
+    sight(account, Source.PULL)
+    look_again(time, seconds=7000)
+    assert books() == []
+
+    look_again(time, seconds=700)
+
+    assert books() == [(R1, kes(250), kes(0), None, "")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"amount": 251}, {"payer": "2547 ***** 111"}],
+    ids=["another amount", "another payer"],
+)
+def test_a_failed_prompt_holds_no_other_money(payment, account, time, change):
+    fail(payment)
+    Payment.objects.filter(pk=payment.pk).update(asked_at=None)
+
+    _, state = sight(account, Source.PULL, **change)
+
+    assert state == "counted"
 
 
 # By hand and by PIN.

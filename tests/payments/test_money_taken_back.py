@@ -21,6 +21,7 @@ from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
 from payments.settlement import Outcome, Proof
 from shops.tenancy import Access
+from smartduka.lib import clock
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
 from tests.support.gateway import final
@@ -79,6 +80,7 @@ def fail(payment, code="1032"):
     with transaction.atomic():
         order, locked = settlement.locked(payment.pk)
         settlement.record_failure(order, locked, code, source=Source.CALLBACK)
+    Payment.objects.filter(pk=payment.pk).update(asked_at=clock.now())
 
 
 def spend(manager, receipt, order):
@@ -223,6 +225,54 @@ def test_money_kept_as_credit_is_not_counted_again(
     payment.refresh_from_db()
     assert (payment.status, payment.alarm) == ("completed", settlement.WAS_CREDIT)
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+
+
+@pytest.mark.parametrize("use", ["credit", "waiting refund", "cash"])
+def test_what_people_used_is_not_counted_again_by_a_question(
+    account, payment, order, manager, mpesa, use
+):
+    """M-Pesa said twice that it was not paid, and then that it was; no receipt."""
+    fail(payment)
+    receipt = sight(account)
+    if use == "credit":
+        drawer.keep_as_credit(
+            access=manager, piece=f"collection:{receipt.collection_id}",
+            customer="0712345678", reason="Nobody knows for what",
+        )  # fmt: skip
+    else:
+        MpesaSettings.objects.update(second_person_from=250 if use != "cash" else 999)
+        refunds.ask(
+            access=manager, collection_id=receipt.collection_id, method="cash",
+            amount=250, reason="Nobody knows for what", restocks=False,
+        )  # fmt: skip
+    kind = {"credit": "credit", "waiting refund": "reserved", "cash": "refunded"}[use]
+
+    assert succeed(payment, receipt=None, source=Source.QUERY) == Outcome.COMPLETED
+
+    (collection,) = Collection.objects.all()
+    assert (collection.receipt, collection.payment_id) == (R1, payment.pk)
+    assert kinds(collection) == [(kind, kes(250), None)]
+    payment.refresh_from_db()
+    words = settlement.WAS_KEPT if use == "credit" else settlement.WENT_BACK
+    assert (payment.status, payment.receipt, payment.alarm) == ("completed", R1, words)
+    assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
+
+
+def test_other_money_that_people_used_is_not_taken(
+    account, payment, order, manager, mpesa
+):
+    """Of another payer: this payment's own money is another, and is to follow."""
+    receipt = sight(account, payer="2547 ***** 111")
+    drawer.keep_as_credit(
+        access=manager, piece=f"collection:{receipt.collection_id}",
+        customer="0712345111", reason="Nobody knows for what",
+    )  # fmt: skip
+
+    succeed(payment, receipt=None, source=Source.QUERY)
+
+    assert list(
+        Collection.objects.order_by("pk").values_list("receipt", "payment")
+    ) == [(R1, None), (None, payment.pk)]
 
 
 @pytest.mark.parametrize("then", ["callback", "its reference"])

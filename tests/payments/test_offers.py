@@ -57,6 +57,8 @@ def prompt_failed(order, phone=FULL):
     with transaction.atomic():
         locked, held = settlement.locked(payment.pk)
         settlement.record_failure(locked, held, "1032", source=Source.QUERY)
+    held.asked_at = clock.now()
+    held.save(update_fields=["asked_at"])
 
 
 def offered(order):
