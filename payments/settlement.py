@@ -64,6 +64,9 @@ logger = logging.getLogger(__name__)
 GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECTION)
 WAS_CREDIT = "Its money had been kept as a customer's credit, which is gone by that."
 WENT_BACK = "Its money was given back or corrected before we knew whose it was."
+ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
+SAME_SALES = "This money was another payment's of this sale: the sale is paid."
+ANOTHERS = "This money was another payment's."
 WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
 
@@ -309,7 +312,7 @@ def _spent_before(payment: Payment) -> Receipt | None:
     named = [one for one in spent if receipts.names_reference(one)]
     rows = Collection.objects.select_for_update(no_key=True)
     for nearest in sorted(named or spent, key=lambda one: _distance(one, payment)):
-        known = rows.filter(pk=nearest.collection_id, payment__isnull=True).first()
+        known = rows.filter(receipt_row=nearest, payment__isnull=True).first()
         if known is not None and known.amount == payment.amount:
             nearest.collection = known
             return nearest
@@ -537,13 +540,14 @@ def _tell_who_lost(
         .filter(pk__in=made_of_it)
         .order_by("pk")
     ):
-        alarm = "This money was another sale's: ask the customer to pay."
+        lost = payment.pk in losers
+        other = SAME_SALES if payment.order_id == taker.order_id else ANOTHERS
         lifecycle.note(
             payment,
             source=proof.source,
             reason=f"Receipt {proof.receipt} is another payment's",
             receipt="",
-            alarm=alarm if payment.pk in losers else payment.alarm,
+            alarm=ANOTHER_SALES if lost else other,
         )
         news.publish(payment, payment.order, "payment.updated")
 

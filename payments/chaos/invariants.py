@@ -19,7 +19,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 
 from orders.enums import OrderStatus
 from orders.models import Order, OrderEvent, OrderLine
-from payments import audit, reversals
+from payments import audit, reversals, settlement
 from payments.enums import (
     AllocationKind,
     Binding,
@@ -53,8 +53,8 @@ FULL_EVERY = 1000
 HEALED = "lost callbacks healed"
 HEALED_S = (30, 90, 300)
 ZERO = Decimal(0)
-# The alarm of a sale whose money turned out to be another's.
-TAKEN = "another sale's"
+# The alarms of payments whose money turned out to be another's.
+TAKEN = (settlement.ANOTHER_SALES, settlement.SAME_SALES, settlement.ANOTHERS)
 
 
 class Books:
@@ -253,7 +253,7 @@ class Books:
             payment.method == Method.C2B and payment.allocations.exists()
         )
         self._require(
-            is_paid == has_money or TAKEN in payment.alarm,
+            is_paid == has_money or payment.alarm in TAKEN,
             f"{name} has {len(collections)} collections",
         )
         if payment.status == PaymentStatus.REVERSED:
@@ -478,7 +478,7 @@ class Books:
             self._require(
                 (prompt is not None and prompt.has_lied)
                 or is_paid_twice
-                or TAKEN in payment.alarm,
+                or payment.alarm in TAKEN,
                 f"payment {payment.pk} calls a person for nothing: {payment.alarm}",
             )
 

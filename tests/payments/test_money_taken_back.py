@@ -153,6 +153,8 @@ def test_the_same_sale_keeps_the_money(account, payment, order, manager):
     assert collection.payment_id == payment.pk
     assert kinds(collection) == [("sale", kes(250), order.pk)]
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    typed = Payment.objects.get(method="c2b")
+    assert (typed.status, typed.alarm) == ("completed", settlement.SAME_SALES)
 
 
 def test_what_was_corrected_away_is_not_there_again(
