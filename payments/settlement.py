@@ -65,7 +65,7 @@ GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECT
 WAS_CREDIT = "Its money had been kept as a customer's credit, which is gone by that."
 WENT_BACK = "Its money was given back or corrected before we knew whose it was."
 ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
-SAME_SALES = "This money was another payment's of this sale: the sale is paid."
+SAME_SALES = "This money was another payment's of this sale."
 ANOTHERS = "This money was another payment's."
 WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
