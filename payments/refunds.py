@@ -27,6 +27,8 @@ from payments import (
     refund_money,
     reversals,
 )
+from payments.drawer_checks import waiting_for
+from payments.drawer_refusals import HeldMoney, NotLookedAt
 from payments.enums import (
     PaymentStatus,
     RefundMethod,
@@ -87,6 +89,8 @@ class _Wish:
     restocks: bool
     learned: str
     seen: int | None
+    shop_id: int | None
+    has_looked: bool
 
 
 def ask(
@@ -98,20 +102,25 @@ def ask(
     reason: str,
     restocks: bool,
     seen: int | None = None,
+    has_looked: bool = False,
 ) -> Refund:
     """Ask for money back: whole KES of one collection, free or of its sale.
 
     `seen`: the `mark_of` the money when the asker looked; if it was shared out anew
     since, by somebody else or by the same form sent twice, nothing is done.
 
-    Undecided payments of its sales are asked about first (law 6); what was learned is
-    in the refund's first event. Below the shop's limit it is sent at once, from it
+    `has_looked`: the asker says that they looked at M-Pesa's books, which say otherwise
+    about disputed money.
+
+    Undecided payments of its sales, and those whose money it may be, are asked about
+    first (law 6); what was learned is in the refund's first event. Below the shop's limit it is sent at once, from it
     upward it waits for a second person. Cash and manual are then done; a reversal is
     `sending`, or `failed` or `unknown` by what M-Pesa answered. Call outside any
     transaction. Locks orders, payments, collection, refund, products.
 
     Raises Forbidden, NotFound, AmountTooSmall, InvalidRequest, SentBackAlready,
-    RefundInTheWay, ChangedMeanwhile, MoreThanLeft, CannotReverse, SpentAlready.
+    RefundInTheWay, ChangedMeanwhile, MoreThanLeft, CannotReverse, SpentAlready,
+    HeldMoney, NotLookedAt.
     """
     collection = _collection_for(access, collection_id)
     if amount < 1:
@@ -127,8 +136,10 @@ def ask(
         amount=Decimal(amount),
         reason=reason.strip()[:REASON_LENGTH],
         restocks=restocks,
-        learned=_ask_first(_sales_of(collection)),
+        learned=_ask_first(_sales_of(collection), waiting_for(collection)),
         seen=seen,
+        shop_id=collection.shop_id,
+        has_looked=has_looked,
     )
     try:
         refund, errand = _ask(wish)
@@ -145,7 +156,8 @@ def ask(
 def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     """Let a refund go that waited for a second person; return it as it then is.
 
-    Raises Forbidden, NotFound, SamePerson, NotWaiting. Else as `ask`.
+    Raises Forbidden, NotFound, SamePerson, NotWaiting, and ChangedMeanwhile when the
+    money turned out to be another shop's. Else as `ask`.
     """
     refund = refund_for(access, refund_id)
     _require_second(access, refund)
@@ -260,6 +272,9 @@ def _ask(wish: _Wish) -> tuple[Refund, Errand | None]:
 def _approve(found: Refund, actor: Any, learned: str) -> tuple[Refund, Errand | None]:
     with transaction.atomic(durable=True):
         held, refund = _waiting(found)
+        if held.collection.shop_id != refund.shop_id:
+            # It was found to be another shop's: only refusing it is left.
+            raise ChangedMeanwhile
         errand = _prepare(refund, held.collection, actor)
         reason = " ".join(("Approved.", learned)).strip()
         refund_money.move(
@@ -344,6 +359,8 @@ def second_person_from(shop: Shop | None) -> int:
 def _require_refundable(held: Held, wish: _Wish) -> None:
     """Raise why this money cannot go back in this way; locks an undecided refund."""
     collection = held.collection
+    if collection.shop_id != wish.shop_id:
+        raise ChangedMeanwhile
     if collection.reversed_at is not None:
         raise SentBackAlready
     undecided = refund_money.undecided_of(collection)
@@ -351,6 +368,10 @@ def _require_refundable(held: Held, wish: _Wish) -> None:
         raise RefundInTheWay(_why_in_the_way(undecided))
     if wish.seen is not None and wish.seen != mark_of(collection):
         raise ChangedMeanwhile
+    if waiting_for(collection):
+        raise HeldMoney
+    if collection.disputed and not wish.has_looked:
+        raise NotLookedAt
     if wish.method != RefundMethod.REVERSAL:
         return
     if why := why_not_reversible(collection):
@@ -424,9 +445,12 @@ def _sales_of(collection: Collection) -> list[Order]:
     return [order for order in orders if order is not None]
 
 
-def _ask_first(orders: Iterable[Order]) -> str:
-    """Ask about what is undecided of these sales; return in words what was learned."""
-    undecided: list[Payment] = []
+def _ask_first(orders: Iterable[Order], others: Iterable[Payment] = ()) -> str:
+    """Ask about what is undecided of these sales, and about others.
+
+    Returns in words what was learned.
+    """
+    undecided: list[Payment] = list(others)
     for order in orders:
         undecided += queries.undecided_of_order(order)
     if not undecided:

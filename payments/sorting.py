@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from orders.enums import OrderStatus
 from orders.models import Order
 from payments import drawer, free_money, refunds
-from payments.drawer_refusals import NotConfirmed, NotLookedAt
+from payments.drawer_refusals import NotConfirmed
 from payments.enums import RefundMethod, RefundState
 from payments.free_money import Piece
 from payments.models import Collection
@@ -118,8 +118,6 @@ def _give_back(request: HttpRequest, access: Access, piece: str) -> str:
     found = free_money.piece_of(access, piece)
     if found.collection_id is None:
         raise NotConfirmed
-    if found.disputed and not _has_looked(request):
-        raise NotLookedAt
     refund = refunds.ask(
         access=access,
         collection_id=found.collection_id,
@@ -128,6 +126,7 @@ def _give_back(request: HttpRequest, access: Access, piece: str) -> str:
         reason=_reason(request),
         restocks=False,
         seen=_number(request.POST.get("seen", "")),
+        has_looked=_has_looked(request),
     )
     amount = {"amount": format_kes(refund.amount)}
     if refund.state == RefundState.ASKED:

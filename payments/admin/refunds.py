@@ -94,6 +94,10 @@ class RefundForm(forms.Form):
     restocks = forms.BooleanField(
         label="The goods are back on the shelf", required=False
     )
+    has_looked = forms.BooleanField(
+        label="I looked at M-Pesa's books about it: they say otherwise",
+        required=False,
+    )
     seen = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, collection: Collection, *args: Any, **kwargs: Any) -> None:
@@ -111,6 +115,8 @@ class RefundForm(forms.Form):
         seen = refunds.mark_of(collection)
         kwargs["initial"] = {"seen": seen, "amount": int(left), "method": first}
         super().__init__(*args, **kwargs)
+        if not collection.disputed:
+            del self.fields["has_looked"]
         self.fields["method"].choices = choices  # type: ignore[attr-defined]  # of a ChoiceField
 
 
@@ -245,6 +251,7 @@ class RefundAdmin(BookAdmin):
                     reason=said["reason"],
                     restocks=said["restocks"],
                     seen=said["seen"],
+                    has_looked=said.get("has_looked", False),
                 )
             except DomainError as error:
                 form.add_error(None, sentence(error))

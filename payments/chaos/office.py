@@ -193,7 +193,7 @@ class Office:
             return refunds.ask(
                 access=who, collection_id=collection.pk, method=method, amount=amount,
                 reason="the customer brought it back", seen=seen,
-                restocks=restocks,
+                restocks=restocks, has_looked=True,
             )  # fmt: skip
 
         restocks = self.dice.chance(30)

@@ -143,6 +143,20 @@ def test_cash_with_the_goods(alice, paid):
     assert Product.objects.get(shop=alice.shop).stock == 100
 
 
+def test_disputed_money_wants_a_tick(alice, paid):
+    tick = 'name="has_looked"'
+    assert tick not in alice.get(form_of(paid)).content.decode()
+    Collection.objects.update(disputed="The statement has no row.")
+    assert tick in alice.get(form_of(paid)).content.decode()
+
+    with nothing_changes():
+        refused = send(alice, paid).content.decode()
+    assert "M-Pesa&#x27;s books say otherwise about this money. Look at them" in refused
+
+    send(alice, paid, has_looked="on")
+    assert Refund.objects.get().state == "done"
+
+
 def test_what_was_learned_first_is_shown(alice, paid, mpesa):
     other = PaymentFactory(order=paid.payment.order, amount=40)
     mpesa.answers[other.checkout_request_id] = final("0")

@@ -559,7 +559,7 @@ def test_money_that_is_going_back_is_not_corrected_away(disputed, manager, owner
     asked = ask(manager, disputed)
     refunds.ask(
         access=manager, collection_id=disputed.pk, method="cash", amount=100,
-        reason="Did not fit", restocks=False,
+        reason="Did not fit", restocks=False, has_looked=True,
     )  # fmt: skip
 
     with nothing_changes(), pytest.raises(MoreThanThere) as caught:

@@ -7,11 +7,19 @@ money came may look as if it were paid with it. Whose is it then?
 import pytest
 from django.db import transaction
 
-from payments import drawer, drawer_checks, ledger, matching, receipts, settlement
+from payments import (
+    drawer,
+    drawer_checks,
+    ledger,
+    matching,
+    receipts,
+    refunds,
+    settlement,
+)
 from payments.drawer_refusals import HeldMoney
 from payments.enums import Source
 from payments.ledger import SpentAlready
-from payments.models import Collection, MpesaSettings, Receipt
+from payments.models import Collection, MpesaSettings, Payment, Receipt, Refund
 from payments.receipts import Told
 from payments.settlement import Proof
 from shops.tenancy import Access
@@ -71,6 +79,13 @@ def apply(boss, receipt, order):
         order_id=order.pk,
         reason="It is hers",
     )
+
+
+def give_back(boss, receipt):
+    return refunds.ask(
+        access=boss, collection_id=receipt.collection_id, method="cash", amount=250,
+        reason="It is hers", restocks=False,
+    )  # fmt: skip
 
 
 def books():
@@ -180,6 +195,19 @@ def test_money_of_a_prompt_under_way_is_not_the_drawers(prompts_own, duka, boss,
     query_says_paid(payment)
     assert books() == [(HERS, payment.order.number)]
     assert sale_of(other) == ("open", kes(0), kes(250), kes(0))
+
+
+def test_money_of_a_prompt_under_way_does_not_go_back(prompts_own, boss, mpesa):
+    payment, receipt = prompts_own
+
+    with pytest.raises(HeldMoney):
+        give_back(boss, receipt)
+
+    assert mpesa.questions == [payment.checkout_request_id]
+    assert not Refund.objects.exists()
+    mpesa.answers[payment.checkout_request_id] = final("1032")
+    Payment.objects.filter(pk=payment.pk).update(asked_at=None)
+    assert give_back(boss, receipt).state == "done"
 
 
 def test_prompt_that_was_not_paid_lets_the_money_go(prompts_own, duka, boss, mpesa):

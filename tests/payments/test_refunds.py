@@ -25,6 +25,7 @@ from payments import (
     settlement,
     tasks,
 )
+from payments.drawer_refusals import NotLookedAt
 from payments.enums import AllocationKind, RefundState, Source
 from payments.gateways.base import GatewayError
 from payments.gateways.organisation import Acknowledged
@@ -450,6 +451,41 @@ def test_the_second_person_approves(waiting, owner, manager, paid, order):
     assert states(refund) == [("", "asked"), ("asked", "sending"), ("sending", "done")]
     assert portions(paid) == {"refunded": 250}
     assert (sale_of(order), refunded(order)) == (("refunded", 250, 0, 0), 250)
+
+
+def test_money_found_to_be_another_shops_is_not_let_go(waiting, owner, paid, charlie):
+    Collection.objects.filter(pk=paid.pk).update(shop=charlie.shop)
+
+    with nothing_changes(), pytest.raises(ChangedMeanwhile):
+        refunds.approve(access=owner, refund_id=waiting.pk)
+
+    refund = refunds.refuse(access=owner, refund_id=waiting.pk, reason="Not ours")
+    assert refund.state == "refused"
+    assert "reserved" not in portions(paid)
+
+
+def test_money_that_moves_to_another_shop_meanwhile_does_not_go_back(
+    paid, manager, charlie, monkeypatch
+):
+    def ask_first(orders, others):
+        Collection.objects.filter(pk=paid.pk).update(shop=charlie.shop)
+        return ""
+
+    monkeypatch.setattr(refunds, "_ask_first", ask_first)
+
+    with pytest.raises(ChangedMeanwhile):
+        ask(manager, paid)
+
+    assert not Refund.objects.exists()
+
+
+def test_disputed_money_goes_back_when_somebody_looked(paid, manager):
+    Collection.objects.filter(pk=paid.pk).update(disputed="The statement has no row.")
+
+    with nothing_changes(), pytest.raises(NotLookedAt):
+        ask(manager, paid)
+
+    assert ask(manager, paid, has_looked=True).state == "done"
 
 
 def test_the_second_person_refuses(waiting, owner, paid, order):
