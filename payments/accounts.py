@@ -31,6 +31,12 @@ class NotConfigured(DomainError):
     http_status = 409
 
 
+class KeysUnreadable(NotConfigured):
+    """A secret is damaged, was moved from elsewhere, or its key is gone."""
+
+    message = "The shop's M-Pesa keys cannot be read. Take cash, and tell the owner."
+
+
 def account_of(shop: Shop) -> MpesaAccount:
     """Return the living account of the shop's choice. Raises NotConfigured.
 
@@ -124,9 +130,8 @@ def credentials(account: MpesaAccount) -> Credentials:
             passkey=account.passkey,
         )
     except Unsealable as error:
-        raise NotConfigured(
-            "The shop's M-Pesa keys cannot be read. Take cash, and tell the owner."
-        ) from error
+        logger.error("%s", error)  # noqa: TRY400 -- it says all; there is no defect here
+        raise KeysUnreadable from error
     if not (found.consumer_key and found.consumer_secret and found.passkey):
         raise NotConfigured
     return found

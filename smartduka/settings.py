@@ -51,9 +51,11 @@ if not MPESA_ENCRYPTION_KEYS:
         "MPESA_ENCRYPTION_KEYS is missing: it seals the M-Pesa secrets in the "
         f"database; {env.NEW_KEY_HINT}."
     )
-HOOK_SIGNING_KEYS = env.hex_keys("HOOK_SIGNING_KEYS") or [
-    derive(key, "hook tokens") for key in MPESA_ENCRYPTION_KEYS
-]
+HOOK_SIGNING_KEYS = env.hex_keys("HOOK_SIGNING_KEYS")
+# Removing an old key above would then end the addresses that it signed.
+HOOK_KEYS_ARE_DERIVED = not HOOK_SIGNING_KEYS
+if HOOK_KEYS_ARE_DERIVED:
+    HOOK_SIGNING_KEYS = [derive(key, "hook tokens") for key in MPESA_ENCRYPTION_KEYS]
 
 SECRET_KEY = env.text("SECRET_KEY") or ""
 if not SECRET_KEY:

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from payments.enums import AccountType
 from shops.models import Shop
+from smartduka.lib import sealing
 from smartduka.lib.sealing import SealedText
 
 
@@ -85,6 +86,7 @@ class MpesaAccount(models.Model):
         """Refuse other numbers once used: a change in place is a programming error."""
         if not self._state.adding and self._is_renumbered() and self._is_used():
             raise TypeError("Numbers of a used M-Pesa account never change.")
+        sealing.freshen(self)
         super().save(*args, **kwargs)
 
     def _is_renumbered(self) -> bool:
