@@ -19,7 +19,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 
 from orders.enums import OrderStatus
 from orders.models import Order, OrderEvent, OrderLine
-from payments import audit, reversals, settlement
+from payments import audit, precedence, reversals
 from payments.enums import (
     AllocationKind,
     Binding,
@@ -54,7 +54,7 @@ HEALED = "lost callbacks healed"
 HEALED_S = (30, 90, 300)
 ZERO = Decimal(0)
 # The alarms of payments whose money turned out to be another's.
-TAKEN = (settlement.ANOTHER_SALES, settlement.SAME_SALES, settlement.ANOTHERS)
+TAKEN = (precedence.ANOTHER_SALES, precedence.SAME_SALES, precedence.ANOTHERS)
 
 
 class Books:

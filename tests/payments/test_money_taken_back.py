@@ -10,6 +10,7 @@ from payments import (
     drawer,
     ledger,
     matching,
+    precedence,
     questions,
     receipts,
     refunds,
@@ -154,7 +155,7 @@ def test_the_same_sale_keeps_the_money(account, payment, order, manager):
     assert kinds(collection) == [("sale", kes(250), order.pk)]
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     typed = Payment.objects.get(method="c2b")
-    assert (typed.status, typed.alarm) == ("completed", settlement.SAME_SALES)
+    assert (typed.status, typed.alarm) == ("completed", precedence.SAME_SALES)
 
 
 def test_what_was_corrected_away_is_not_there_again(
@@ -203,7 +204,7 @@ def test_what_went_back_in_cash_is_not_counted_again(
     assert collection.amount == kes(250)
     assert [kind for kind, _, _ in kinds(collection)] == ["refunded"]
     payment.refresh_from_db()
-    assert (payment.status, payment.alarm) == ("completed", settlement.WENT_BACK)
+    assert (payment.status, payment.alarm) == ("completed", precedence.WENT_BACK)
     assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
 
 
@@ -225,7 +226,7 @@ def test_money_kept_as_credit_is_not_counted_again(
     assert (collection.amount, collection.payment_id) == (kes(250), payment.pk)
     assert kinds(collection) == [("sale", kes(250), order.pk)]
     payment.refresh_from_db()
-    assert (payment.status, payment.alarm) == ("completed", settlement.WAS_CREDIT)
+    assert (payment.status, payment.alarm) == ("completed", precedence.WAS_CREDIT)
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
 
 
@@ -255,7 +256,7 @@ def test_what_people_used_is_not_counted_again_by_a_question(
     assert (collection.receipt, collection.payment_id) == (R1, payment.pk)
     assert kinds(collection) == [(kind, kes(250), None)]
     payment.refresh_from_db()
-    words = settlement.WAS_KEPT if use == "credit" else settlement.WENT_BACK
+    words = precedence.WAS_KEPT if use == "credit" else precedence.WENT_BACK
     assert (payment.status, payment.receipt, payment.alarm) == ("completed", R1, words)
     assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
 

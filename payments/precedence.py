@@ -1,0 +1,281 @@
+"""Who has the better right to money that is counted already.
+
+A token or a reference beats what was guessed or what a person decided. Then receipts
+change places, or the money moves; no shilling is made or lost by it, what is gone
+stays gone, and every payment that loses says so. Call under the locks of `settlement`.
+"""
+
+from __future__ import annotations
+
+from orders import lifecycle as order_lifecycle
+from orders.enums import OrderStatus
+from orders.models import Order
+from payments import ledger, lifecycle, news, receipts
+from payments.enums import (
+    AllocationKind,
+    Binding,
+    PaymentStatus,
+    ReceiptState,
+    Source,
+)
+from payments.models import Allocation, Collection, Payment, PaymentEvent, Receipt
+from payments.proofs import Proof, is_still_nobodys, locked, outranks
+from smartduka.lib import clock
+
+
+# No longer there to be shared out: on its way back, gone back, or corrected away.
+GONE = (AllocationKind.RESERVED, AllocationKind.REFUNDED, AllocationKind.CORRECTION)
+WAS_CREDIT = "Its money had been kept as a customer's credit, which is gone by that."
+WENT_BACK = "Its money was given back or corrected before we knew whose it was."
+ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
+SAME_SALES = "This money was another payment's of this sale."
+ANOTHERS = "This money was another payment's."
+WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
+
+
+def yields(known: Collection, payment: Payment, proof: Proof) -> bool:
+    """Whether a collection with this receipt gives way to a proof.
+
+    One that is nobody's and unspent does, and one that was guessed or that a person
+    used or kept as a credit. One whose row at M-Pesa carries the other payment's
+    reference does not: two of M-Pesa's words contradict each other.
+    """
+    if known.amount != payment.amount:
+        return False
+    if known.payment_id is None:
+        return known.allocated == 0 or outranks(proof.binding, Binding.PERSON)
+    if known.binding not in (Binding.FIT, Binding.PERSON):
+        return False
+    return outranks(proof.binding, known.binding)
+
+
+def take(taker: Payment, known: Collection, proof: Proof) -> Collection | None:
+    """Take a receipt from the payment, or the person, that had it for a weaker reason.
+
+    Money that M-Pesa itself had said was that payment's stays there, only its receipt
+    was guessed wrongly: None then. Else the money moves: its portions are freed, and
+    a person is told which sales have none. What is for the taker's own sale already
+    stays there, and what is gone, or on its way back, stays gone. Locks the other
+    orders and payments after ours; a deadlock repeats the transaction.
+    """
+    if known.payment_id is not None:
+        other_order, other = locked(known.payment_id)
+        is_guess = known.binding == Binding.FIT and known.reversed_at is None
+        if is_guess and is_proved_apart(other):
+            return _take_guessed_receipt(other_order, other, known, proof)
+    portions = [
+        one
+        for one in ledger.current(known).select_related("collection")
+        if one.order_id != taker.order_id and one.kind not in GONE
+    ]
+    orders = order_lifecycle.locked_all(
+        one.order_id for one in portions if one.order_id is not None
+    )
+    for portion in portions:
+        ledger.release(portion, actor=None, reason="The money is another payment's")
+        if portion.order_id is None:
+            continue
+        order = orders[portion.order_id]
+        if portion.kind == AllocationKind.SURPLUS:
+            order_lifecycle.give_up_surplus(order, portion.amount)
+        elif portion.kind == AllocationKind.SALE and order.status == OrderStatus.OPEN:
+            # It needs the money again; one that is closed stays closed.
+            order_lifecycle.give_back(order, portion.amount, actor=None, restocks=False)
+    _tell_who_lost(taker, known, portions, proof)
+    Collection.objects.filter(pk=known.pk).update(payment=None)
+    known.refresh_from_db()
+    return known
+
+
+def _tell_who_lost(
+    taker: Payment, known: Collection, portions: list[Allocation], proof: Proof
+) -> None:
+    """Say at each payment that was made of this money that it has none.
+
+    What a sale did not need may have been moved on to the next one. A customer whose
+    credit it was is named nowhere else, so that is said at the payment that takes it.
+    """
+    if any(one.kind == AllocationKind.CREDIT for one in portions):
+        lifecycle.note(taker, source=proof.source, reason=WAS_CREDIT, alarm=WAS_CREDIT)
+    sold = [one for one in portions if one.kind == AllocationKind.SALE]
+    losers = {one.payment_id or known.payment_id for one in sold}
+    made_of_it = [pk for pk in losers | {known.payment_id} if pk is not None]
+    for payment in (
+        Payment.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("order")
+        .filter(pk__in=made_of_it)
+        .order_by("pk")
+    ):
+        lost = payment.pk in losers
+        other = SAME_SALES if payment.order_id == taker.order_id else ANOTHERS
+        lifecycle.note(
+            payment,
+            source=proof.source,
+            reason=f"Receipt {proof.receipt} is another payment's",
+            receipt="",
+            alarm=ANOTHER_SALES if lost else other,
+        )
+        news.publish(payment, payment.order, "payment.updated")
+
+
+def _take_guessed_receipt(
+    order: Order, other: Payment, known: Collection, proof: Proof
+) -> Collection | None:
+    """Take a receipt that was guessed to be this payment's, and leave it its money.
+
+    Where money lies that was counted as nobody's and fits it, that is its own: the two
+    collections change receipts, and the one that is nobody's is returned. Else its
+    receipt is to follow; None then.
+    """
+    spare = next(
+        (
+            one.collection
+            for one in receipts.unbound_for(other)
+            if is_still_nobodys(one.collection_id)
+        ),
+        None,
+    )
+    if spare is None:
+        receipts.uncount(known)
+        Collection.objects.filter(pk=known.pk).update(receipt=None)
+    else:
+        _exchange_receipts(known, spare)
+    lifecycle.note(
+        other,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} is another payment's: "
+        + (f"ours is {known.receipt}" if spare else "ours is to follow"),
+        receipt=(known.receipt or "") if spare else "",
+    )
+    news.publish(other, order, "payment.updated")
+    return spare
+
+
+def _exchange_receipts(bound: Collection, unbound: Collection) -> None:
+    """Let two collections of one amount change receipts, and what was told with them.
+
+    No shilling moves. Locks both, in the order of their ids.
+    """
+    pair = (bound.pk, unbound.pk)
+    list(
+        Collection.objects.select_for_update(no_key=True)
+        .filter(pk__in=pair)
+        .order_by("pk")
+    )
+    rows = list(Receipt.objects.filter(collection__in=pair))
+    Receipt.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=ReceiptState.HELD, collection=None
+    )
+    told = {one.pk: (one.receipt, one.phone, one.paid_at) for one in (bound, unbound)}
+    Collection.objects.filter(pk=unbound.pk).update(receipt=None)
+    for one, other in ((bound, unbound), (unbound, bound)):
+        one.receipt, one.phone, one.paid_at = told[other.pk]
+        Collection.objects.filter(pk=one.pk).update(
+            receipt=one.receipt, phone=one.phone, paid_at=one.paid_at
+        )
+        receipts.count(one)
+
+
+def is_proved_apart(payment: Payment) -> bool:
+    """Whether M-Pesa said that this prompt was paid, not only that money came."""
+    return PaymentEvent.objects.filter(
+        payment=payment,
+        new=PaymentStatus.COMPLETED,
+        source__in=(Source.QUERY, Source.CALLBACK),
+    ).exists()
+
+
+def drop_guess(payment: Payment, proof: Proof) -> bool:
+    """Take a guessed receipt from its payment, for which M-Pesa names another."""
+    if not outranks(proof.binding, Binding.FIT):
+        return False
+    guessed = _guessed(payment)
+    if guessed is None:
+        return False
+    receipts.uncount(guessed)
+    Collection.objects.filter(pk=guessed.pk).update(receipt=None)
+    return True
+
+
+def _guessed(payment: Payment) -> Collection | None:
+    """The payment's money whose receipt was guessed.
+
+    What M-Pesa sent back under that number was that number's money: no guess any more.
+    """
+    return Collection.objects.filter(
+        payment=payment,
+        binding=Binding.FIT,
+        receipt__isnull=False,
+        reversed_at__isnull=True,
+    ).first()
+
+
+def swap(payment: Payment, known: Collection, proof: Proof) -> bool:
+    """Exchange receipts: this payment's was guessed, and its own lies unbound.
+
+    Both are of the same amount, so no shilling moves. A payment whose receipt is
+    missing gives its lack to the other, which is then merged by `matching`.
+    """
+    if not outranks(proof.binding, Binding.FIT) or known.amount != payment.amount:
+        return False
+    guessed = _guessed(payment)
+    if guessed is None:
+        return False
+    number = guessed.receipt
+    _exchange_receipts(guessed, known)
+    Collection.objects.filter(pk=guessed.pk).update(
+        binding=proof.binding, phone=proof.phone or payment.phone
+    )
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} filled in, instead of {number}",
+        notice_id=proof.notice_id,
+        receipt=proof.receipt,
+    )
+    news.publish(payment, payment.order, "payment.updated")
+    return True
+
+
+def merge(payment: Payment, known: Collection, proof: Proof) -> bool:
+    """Join what a question proved with its receipt, which was counted as nobody's.
+
+    One shilling was counted twice, for nobody could see that the row was this prompt's.
+    The payment's money gets the receipt; the other collection is corrected away, whole.
+    """
+    answered = Collection.objects.filter(
+        payment=payment, receipt__isnull=True, amount=known.amount
+    ).first()
+    if answered is None or known.allocated:
+        return False
+    _exchange_receipts(answered, known)
+    Collection.objects.filter(pk=answered.pk).update(
+        binding=proof.binding,
+        phone=proof.phone or payment.phone,
+        confirmed_at=clock.now(),
+    )
+    reason = f"Counted twice: it is the money of receipt {proof.receipt}"
+    ledger.allocate(
+        known,
+        [ledger.Portion(AllocationKind.CORRECTION, known.amount, reason=reason)],
+    )
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Receipt {proof.receipt} filled in; it had been counted as nobody's",
+        notice_id=proof.notice_id,
+        receipt=proof.receipt,
+        next_ask_at=None,
+    )
+    news.publish(payment, payment.order, "payment.updated")
+    return True
+
+
+def words_for(used: set[str]) -> list[str]:
+    """What a payment is told whose money people used before, by kinds of portions."""
+    words = []
+    if used.intersection(GONE):
+        words.append(WENT_BACK)
+    if AllocationKind.CREDIT in used:
+        words.append(WAS_KEPT)
+    return words
