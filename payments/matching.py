@@ -135,7 +135,7 @@ def decide(receipt: Receipt) -> Decision:
         if candidates:
             return _decide_among(receipt, candidates)
         doubted = receipts.doubted_by(receipt)[:ASKED_AT_ONCE]
-        if doubted and _age_s(receipt) <= settings.RECEIPT_WINDOW_S:
+        if doubted:
             return Decision(Step.HOLD, ask=tuple(one.pk for one in doubted))
     return _decide_nobodys(receipt, named)
 

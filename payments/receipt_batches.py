@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from payments import matching, receipts
 from payments.enums import ClaimState, ReceiptState, Source
@@ -23,6 +24,7 @@ from payments.models import (
     CodeClaim,
     Collection,
     MpesaAccount,
+    Payment,
     Receipt,
     Sighting,
     StatementImport,
@@ -209,11 +211,20 @@ def _nobodys(account: MpesaAccount, rows: list[Receipt]) -> list[Receipt]:
     if not free:
         return []
     times = [one.paid_at or one.seen_at for one in free]
-    waiting = receipts.waiting_payments(account.pk, min(times), max(times)).filter(
-        amount__in={one.amount for one in free}
-    )
-    wanted: set[Decimal] = set(waiting.order_by().values_list("amount", flat=True))
+    wanted = _amounts_of(receipts.waiting_payments(account.pk, min(times), max(times)))
+    young = [
+        moment
+        for moment in times
+        if clock.now() - moment <= clock.seconds(settings.RECEIPT_WINDOW_S)
+    ]
+    if young:
+        unpaid = receipts.unpaid_payments(account.pk, min(young), max(young))
+        wanted |= _amounts_of(unpaid)
     return [one for one in free if one.amount not in wanted]
+
+
+def _amounts_of(payments: QuerySet[Payment]) -> set[Decimal]:
+    return set(payments.order_by().values_list("amount", flat=True).distinct())
 
 
 def _agree(known: list[tuple[Receipt, Collection]]) -> None:

@@ -183,19 +183,28 @@ def doubted_by(receipt: Receipt) -> list[Payment]:
 
     M-Pesa has been seen to contradict itself: who was not asked about since we saw the
     receipt is asked once more, before the money is nobody's. The nearest in time first.
+    None when the receipt is older than RECEIPT_WINDOW_S: it does not wait for ever.
     """
     paid_at = receipt.paid_at or receipt.seen_at
-    rows = Payment.objects.filter(
-        Q(asked_at__isnull=True) | Q(asked_at__lt=receipt.seen_at),
+    if clock.now() - paid_at > clock.seconds(settings.RECEIPT_WINDOW_S):
+        return []
+    rows = unpaid_payments(receipt.account_id, paid_at, paid_at)
+    rows = rows.filter(amount=receipt.amount).exclude(asked_at__gte=receipt.seen_at)
+    return [one for one in rows.order_by("-created_at", "id") if may_be(receipt, one)]
+
+
+def unpaid_payments(
+    account_id: uuid.UUID, first: datetime, last: datetime
+) -> QuerySet[Payment]:
+    """Payments called unpaid that money paid between two moments may be."""
+    return Payment.objects.filter(
         status__in=PaymentStatus.NOT_PAID,
         decided_at__isnull=False,
         checkout_request_id__isnull=False,
-        account_id=receipt.account_id,
-        amount=receipt.amount,
-        created_at__gte=paid_at - clock.seconds(settings.RECEIPT_WINDOW_S),
-        created_at__lte=paid_at + CLOCK_SKEW,
-    ).order_by("-created_at", "id")
-    return [one for one in rows if may_be(receipt, one)]
+        account_id=account_id,
+        created_at__gte=first - clock.seconds(settings.RECEIPT_WINDOW_S),
+        created_at__lte=last + CLOCK_SKEW,
+    )
 
 
 def spent_for(payment: Payment) -> list[Receipt]:

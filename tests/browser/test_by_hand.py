@@ -50,10 +50,12 @@ from django.db import transaction
 from payments import matching, settlement
 from payments.enums import Source
 from payments.models import Payment, Receipt
+from smartduka.lib import clock
 payment = Payment.objects.get(checkout_request_id="ws_CO_1")
 with transaction.atomic():
     order, held = settlement.locked(payment.pk)
     settlement.record_failure(order, held, "1032", source=Source.QUERY)
+Payment.objects.update(asked_at=clock.now())
 matching.resolve(Receipt.objects.get().pk)
 """
 

@@ -18,6 +18,7 @@ from payments.models import (
 )
 from payments.receipts import Told
 from payments.settlement import Proof
+from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 
@@ -223,7 +224,10 @@ def test_money_that_the_drawer_takes_meanwhile_is_not_bound(
     with transaction.atomic():
         order, locked = settlement.locked(payment.pk)
         settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
-    matching.resolve(sight(account))
+    receipt_id = sight(account)
+    # M-Pesa said it again, so that the money is nobody's.
+    Payment.objects.filter(pk=payment.pk).update(asked_at=clock.now())
+    matching.resolve(receipt_id)
     collection = Collection.objects.get()
     other = OrderFactory(shop=duka, total=250)
     meet = rendezvous(patience_s=1.0)

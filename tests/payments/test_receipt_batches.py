@@ -112,11 +112,14 @@ class Scene:
     def it_is_undecided_and_named(self):
         self.reference = self.payment().reference
 
-    def it_failed_and_is_named(self):
-        self.reference = self.payment(
+    def it_failed(self):
+        return self.payment(
             status=PaymentStatus.FAILED, failure_reason="wrong_pin", next_ask_at=None,
             decided_at=clock.now(),
-        ).reference  # fmt: skip
+        )  # fmt: skip
+
+    def it_failed_and_is_named(self):
+        self.reference = self.it_failed().reference
 
     def it_was_claimed(self):
         self.told(Source.C2B)
@@ -187,7 +190,8 @@ def test_batches_end_as_each_by_itself_would(
     together = Scene("600201", seed, alice.user)
     alone = Scene("600202", seed, alice.user)
     assert together.books() == alone.books()
-    time.now = NEXT + timedelta(hours=6)
+    # The next morning, or while M-Pesa may still contradict itself.
+    time.now = NEXT + timedelta(hours=6) if seed % 2 else START + timedelta(hours=3.5)
     plain = []
     count = receipt_batches._count_plain
 
@@ -204,8 +208,9 @@ def test_batches_end_as_each_by_itself_would(
 
     assert together.books() == alone.books()
     assert "Traceback" not in caplog.text
-    # At first neither none nor all of them went the short way.
-    assert 0 < plain[0] < 14
+    # At first neither none nor all of them went the short way; young ones may all be
+    # looked at by themselves.
+    assert (0 if seed % 2 else -1) < plain[0] < 14
 
 
 # How much it costs.
