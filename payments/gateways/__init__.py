@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from payments.enums import FailureReason
-from payments.gateways.base import Gateway, GatewayError
+from payments.gateways.base import Gateway, GatewayError, Prober
 from payments.gateways.daraja import Daraja
 from payments.gateways.daraja_organisation import DarajaOrganisation
 from payments.gateways.organisation import OrganisationGateway
@@ -29,6 +29,23 @@ _instead: Any = None
 def mpesa() -> Gateway:
     """Return the gateway of M-Pesa: one per process, with its pooled session."""
     return _instead or _daraja
+
+
+def prober() -> Prober:
+    """Return M-Pesa as it tries the keys of an account, on the session of `mpesa`.
+
+    Raises GatewayError, certain, while a stand-in is there that cannot try keys.
+    """
+    if _instead is None:
+        return _daraja
+    if hasattr(_instead, "probe"):
+        found: Prober = _instead
+        return found
+    raise GatewayError(
+        "M-Pesa cannot be asked about keys here",
+        certain=True,
+        reason=FailureReason.MPESA_UNREACHABLE,
+    )
 
 
 def organisation() -> OrganisationGateway:

@@ -15,6 +15,8 @@ from payments.enums import FailureReason
 from payments.gateways.base import (
     Answered,
     GatewayError,
+    Probe,
+    Proof,
     PushAccepted,
     QueryAnswer,
 )
@@ -129,6 +131,30 @@ def answered(status: int, answer: dict[str, Any], asked_for: str) -> QueryAnswer
         return QueryAnswer(Answered.PENDING)
     return QueryAnswer(
         Answered.UNKNOWN, description=f"HTTP {status} {error_code(answer)}".strip()
+    )
+
+
+def probed(status: int, text: str) -> Probe:
+    """What an answer to a question about no prompt says of the account that asked.
+
+    The number is looked at before the passkey, and both before the prompt: only an
+    answer about the prompt itself proves them.
+    """
+    answer = json_object(text)
+    code, message = error_code(answer), error_message(answer)
+    detail = redacted(f"HTTP {status} {code} {message}".strip())[:TEXT_LENGTH]
+    squeezed = message.replace(" ", "")
+    if "apiproduct" in text.lower():
+        return Probe(Proof.PRODUCT, detail)
+    if "merchantdoesnotexist" in squeezed or "invalidbusinessshortcode" in squeezed:
+        return Probe(Proof.NUMBER, detail)
+    if "wrongcredentials" in squeezed or "invalidpassword" in squeezed:
+        return Probe(Proof.PASSKEY, detail)
+    is_about_it = "checkoutrequestid" in squeezed or "transaction" in squeezed
+    knows_no_prompt = code in {"400.002.02", "500.001.1001"} and is_about_it
+    is_answered = status == 200 and not code and "ResultCode" in answer
+    return Probe(
+        Proof.GOOD if knows_no_prompt or is_answered else Proof.UNCLEAR, detail
     )
 
 

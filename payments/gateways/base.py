@@ -59,6 +59,26 @@ class QueryAnswer:
     description: str = ""
 
 
+class Proof(StrEnum):
+    """What M-Pesa says to an account that asks about a prompt it never sent."""
+
+    GOOD = "good"  # keys, product, number and passkey belong together
+    KEYS = "keys"  # consumer key or secret wrong
+    PRODUCT = "product"  # the app may not send prompts
+    NUMBER = "number"  # the number is not the app's
+    PASSKEY = "passkey"  # the passkey is not the number's
+    UNREACHED = "unreached"  # nobody answered
+    UNCLEAR = "unclear"  # an answer that says neither
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How an account was answered. `detail` holds no secret."""
+
+    proof: Proof
+    detail: str = ""
+
+
 class GatewayError(Exception):
     """The network did not accept a push, or another request.
 
@@ -94,3 +114,10 @@ class Gateway(Protocol):
         self, account: Credentials, checkout_request_id: str, *, limit_s: float
     ) -> QueryAnswer:
         """Ask what became of a prompt, within `limit_s` seconds. Never raises."""
+
+
+class Prober(Protocol):
+    """A network that says whether an account's keys are right, moving nothing."""
+
+    def probe(self, account: Credentials, *, limit_s: float) -> Probe:
+        """Try the keys of an account, within `limit_s` seconds a call. Never raises."""

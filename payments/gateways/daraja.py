@@ -26,6 +26,8 @@ from payments.gateways.base import (
     Answered,
     Credentials,
     GatewayError,
+    Probe,
+    Proof,
     PushAccepted,
     PushRequest,
     QueryAnswer,
@@ -41,6 +43,8 @@ ANSWER_LIMIT = 65_536
 CHUNK = 8192
 PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 QUERY_PATH = "/mpesa/stkpushquery/v1/query"
+# A prompt that was never sent: asking about it moves nothing.
+NO_PROMPT = "ws_CO_01012020000000000700000000"
 TOKEN_PATH = "/oauth/v1/generate"  # noqa: S105 -- a path
 
 
@@ -102,6 +106,26 @@ class Daraja:
             kind = Answered.NOT_ASKED if error.certain else Answered.UNKNOWN
             return QueryAnswer(kind, description=str(error))
         return answers.answered(status, answers.json_object(text), checkout_request_id)
+
+    def probe(self, account: Credentials, *, limit_s: float) -> Probe:
+        """Try the keys of an account with a fresh token; see the Prober protocol.
+
+        A token from before a product was added to the app would go on failing.
+        """
+        try:
+            held = self.token(account, limit_s=limit_s)
+            tokens.forget(*_token_name(account), held)
+            self.token(account, limit_s=limit_s)
+        except GatewayError as error:
+            refused = error.reason == FailureReason.SHOP_ACCOUNT
+            return Probe(Proof.KEYS if refused else Proof.UNREACHED, str(error))
+        body = _signed(account) | {"CheckoutRequestID": NO_PROMPT}
+        try:
+            status, text = self.post(account, QUERY_PATH, body, limit_s=limit_s)
+        except GatewayError as error:
+            refused = error.reason == FailureReason.SHOP_ACCOUNT
+            return Probe(Proof.PRODUCT if refused else Proof.UNREACHED, str(error))
+        return answers.probed(status, text)
 
     def token(self, account: Credentials, *, limit_s: float) -> str:
         """Return a bearer token of the account, from the cache if it lives.

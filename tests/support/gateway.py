@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 
-from payments.gateways.base import Answered, PushAccepted, QueryAnswer
+from payments.gateways.base import Answered, Probe, Proof, PushAccepted, QueryAnswer
 from smartduka.lib.transactions import require_no_transaction
 
 
@@ -17,12 +17,13 @@ def final(code, description=""):
 
 
 class FakeMpesa:
-    """Implements the Gateway protocol; safe for threads.
+    """Implements the protocols Gateway and Prober; safe for threads.
 
     `push_answers` are used up one by one (an exception is raised, a function is
     called first), then every push is accepted. `answers` says what a question about
     a CheckoutRequestID is told; `otherwise` is for the rest. `pushes` and `questions`
-    are what was asked.
+    are what was asked. `proof` is what trying keys shows, a function of the account
+    that tries or the same for all; `probes` are the accounts that were tried.
     """
 
     def __init__(self):
@@ -30,6 +31,8 @@ class FakeMpesa:
         self.accounts = []
         self.questions = []
         self.limits = []
+        self.probes = []
+        self.proof = Proof.GOOD
         self.push_answers = []
         self.answers = {}
         self.otherwise = PENDING
@@ -59,3 +62,11 @@ class FakeMpesa:
         time.sleep(self.latency_s)
         answer = self.answers.get(checkout_request_id, self.otherwise)
         return answer(checkout_request_id) if callable(answer) else answer
+
+    def probe(self, account, *, limit_s):
+        require_no_transaction()
+        with self._lock:
+            self.probes.append(account)
+        time.sleep(self.latency_s)
+        proof = self.proof(account) if callable(self.proof) else self.proof
+        return Probe(proof, "as told")
