@@ -27,6 +27,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REALTIME_INLINE = True
 # WhiteNoise warns where collectstatic was never run, and warnings are errors here.
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# Each test client has middleware of its own: it looks for files when they are asked
+# for, and not for all of them at first.
+WHITENOISE_AUTOREFRESH = True
 
 if not ON_POSTGRESQL:
     # A file, not memory: threads of a test see each other as processes would.
