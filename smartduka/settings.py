@@ -581,6 +581,10 @@ WS_TICKET_S = timing("WS_TICKET_S", 30)
 # thread, which tests that look at the layer want.
 REALTIME_INLINE = False
 
+# --- Errors ----------------------------------------------------------------------
+
+DEFAULT_EXCEPTION_REPORTER_FILTER = "smartduka.lib.redaction.ErrorPages"
+
 # --- Logging ---------------------------------------------------------------------
 
 LOGGING = {

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import ItemsView
+from types import FrameType, TracebackType
+from typing import Any
 
 from daphne.access import AccessLogGenerator
+from django.http import HttpRequest
+from django.views.debug import SafeExceptionReporterFilter
 
 
 RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -41,6 +46,28 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
+
+
+class ErrorPages(SafeExceptionReporterFilter):
+    """Keeps the values of variables out of error pages and mails, with DEBUG too.
+
+    Deep in a call to M-Pesa any of them may hold a key, a token or a password, under
+    whatever name a library gave it; the lines of code that failed are enough.
+    """
+
+    def is_active(self, request: HttpRequest | None) -> bool:
+        return True
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        """Say which fields were sent, and nothing of what was in them."""
+        sent = () if request is None else request.POST
+        return dict.fromkeys(sent, self.cleansed_substitute)
+
+    def get_traceback_frame_variables(
+        self, request: HttpRequest | None, tb_frame: FrameType | TracebackType
+    ) -> ItemsView[str, Any]:
+        nothing: dict[str, Any] = {}
+        return nothing.items()
 
 
 def redact_access_log() -> None:

@@ -1,8 +1,11 @@
 import io
 import logging
+import sys
 
 import pytest
 from daphne.access import AccessLogGenerator
+from django.test import RequestFactory
+from django.views.debug import technical_500_response
 
 from smartduka.lib.redaction import LineFormatter, redact_access_log, redacted
 
@@ -71,3 +74,17 @@ def test_access_log_of_the_server_is_redacted():
 
     assert '"POST /hooks/stk/[token]" 200 9' in stream.getvalue()
     assert TOKEN not in stream.getvalue()
+
+
+@pytest.mark.parametrize("is_debug", [False, True])
+def test_error_page_shows_where_it_broke_and_no_value(settings, is_debug):
+    settings.DEBUG = is_debug
+    request = RequestFactory().post("/x", {"anything": "sent" * 3})
+    name = "kept" * 3
+    try:
+        raise RuntimeError(len(name))
+    except RuntimeError:
+        page = technical_500_response(request, *sys.exc_info()).content.decode()
+
+    assert {"test_redaction.py" in page, "anything" in page} == {True}
+    assert {name in page, "sent" * 3 in page} == {False}
