@@ -35,6 +35,9 @@ class PaymentStatus(models.TextChoices):
 
     OPEN = nonmember(frozenset({"created", "pending"}))
     NOT_PAID = nonmember(frozenset({"failed", "expired", "cancelled"}))
+    WITHOUT_MONEY = nonmember(
+        frozenset({"created", "pending", "failed", "expired", "cancelled"})
+    )
     MOVES = nonmember(
         {
             "created": frozenset(

@@ -22,6 +22,7 @@ from payments.admin import attention
 from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
+from payments.admin.failures import FailedPaymentAdmin
 from payments.admin.messages import NoticeAdmin
 from payments.admin.money import AllocationAdmin, CollectionAdmin
 from payments.admin.movements import MovementAdmin
@@ -32,6 +33,7 @@ from payments.models import (
     Allocation,
     Collection,
     Correction,
+    FailedPayment,
     Movement,
     MpesaAccount,
     MpesaSettings,
@@ -58,7 +60,12 @@ Book = tuple[type[Model], type[ModelAdmin]]
 GROUPS: tuple[tuple[str, tuple[Book, ...]], ...] = (
     (
         "Sales and payments",
-        ((Order, OrderAdmin), (Payment, PaymentAdmin), (Refund, RefundAdmin)),
+        (
+            (Order, OrderAdmin),
+            (Payment, PaymentAdmin),
+            (FailedPayment, FailedPaymentAdmin),
+            (Refund, RefundAdmin),
+        ),
     ),
     (
         "Money",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import re
 from dataclasses import dataclass
 
 from django.contrib.admin.models import LogEntry
@@ -22,7 +21,7 @@ from payments.models import Allocation, Collection, MpesaAccount, Notice, Paymen
 from shops import book_cells as cells
 from smartduka.lib import phone
 from smartduka.lib.money import format_kes
-from smartduka.lib.redaction import redacted
+from smartduka.lib.redaction import anonymous, redacted
 
 
 VERDICT_TONES = {
@@ -76,10 +75,6 @@ def verdict(notice: Notice) -> SafeString:
     return cells.pill(words.label, VERDICT_TONES[words])
 
 
-# A phone number as people group it; the logs' own rules know those without blanks.
-SPACED = re.compile(
-    r"(?<!\d)(?:\+?254|0)[ .-]?([17]\d{2})[ .-]?\d{3}[ .-]?(\d{3})(?!\d)"
-)
 # What a message is, by its kind.
 NOTICES = {
     inbox.STK: "Answer to a prompt",
@@ -170,7 +165,7 @@ def sale_of(order: Order | None) -> SafeString:
 
 def plain(text: str) -> str:
     """Return a text of somebody else's without phone numbers and secrets."""
-    return SPACED.sub(r"0\1 ••• \2", redacted(text)) or cells.NOTHING
+    return anonymous(text) or cells.NOTHING
 
 
 def body(notice: Notice) -> str:

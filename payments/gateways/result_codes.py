@@ -77,6 +77,12 @@ TOO_LARGE = Words(
     "Kiasi ni kikubwa mno kwa malipo moja ya M-Pesa.",
     "Gawanya malipo, au alipe kwa njia nyingine.",
 )
+AMOUNT = Words(
+    "M-Pesa does not take this amount at once.",
+    "Pay another way, or split it into smaller payments.",
+    "M-Pesa haipokei kiasi hiki kwa mara moja.",
+    "Alipe kwa njia nyingine, au gawanya malipo.",
+)
 DAILY_LIMIT = Words(
     "The customer reached today's M-Pesa limit.",
     "Pay another way, or from another phone.",
@@ -228,6 +234,15 @@ UNLISTED = Code(U, U, R.OTHER, UNKNOWN)
 
 # What a refused push means, where no result code says more.
 REASONS: dict[str, Words] = {
+    R.CANCELLED_ON_PHONE: CANCELLED,
+    R.INSUFFICIENT_FUNDS: NO_MONEY,
+    R.WRONG_PIN: WRONG_PIN,
+    R.PIN_LOCKED: PIN_LOCKED,
+    R.PHONE_UNREACHABLE: UNREACHABLE,
+    R.PROMPT_EXPIRED: PROMPT_LATE,
+    R.AMOUNT_LIMIT: AMOUNT,
+    R.CUSTOMER_LIMIT: DAILY_LIMIT,
+    R.CUSTOMER_ACCOUNT: CUSTOMER_ACCOUNT,
     R.SHOP_ACCOUNT: SHOP_SETUP,
     R.TOO_SOON: BUSY_PHONE,
     R.MPESA_BUSY: BUSY,

@@ -10,7 +10,12 @@ from payments.models.accounts import AccountHook, MpesaAccount, MpesaSettings
 from payments.models.audit import AuditChain, AuditMark, AuditSeal
 from payments.models.money import Allocation, Collection
 from payments.models.notices import Notice
-from payments.models.payments import Payment, PaymentEvent, PhoneGuard
+from payments.models.payments import (
+    FailedPayment,
+    Payment,
+    PaymentEvent,
+    PhoneGuard,
+)
 from payments.models.receipts import CodeClaim, Receipt, Sighting
 from payments.models.refunds import Refund, RefundEvent, RefundPart
 from payments.models.requests import OrganisationRequest
@@ -31,6 +36,7 @@ __all__ = [
     "CodeClaim",
     "Collection",
     "Correction",
+    "FailedPayment",
     "Movement",
     "MpesaAccount",
     "MpesaSettings",

@@ -89,9 +89,36 @@ class Payment(models.Model):
     ask_count = models.PositiveIntegerField(default=0)
     leased_until = models.DateTimeField(null=True, blank=True)
 
+    # Which manager knows that it was not paid, and since when; see `failures`.
+    seen_at = models.DateTimeField(null=True, blank=True)
+    seen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
+            models.Index(
+                F("shop"),
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(
+                    seen_at__isnull=True,
+                    status__in=sorted(PaymentStatus.WITHOUT_MONEY),
+                ),
+                name="payment_unseen_list",
+            ),
+            models.Index(
+                F("created_at").desc(),
+                F("id").desc(),
+                F("shop"),
+                condition=Q(status__in=sorted(PaymentStatus.WITHOUT_MONEY)),
+                name="payment_unpaid_list",
+            ),
             models.Index(
                 F("shop"), F("created_at").desc(), F("id").desc(), name="payment_list"
             ),
@@ -189,6 +216,14 @@ class Payment(models.Model):
     def masked_phone(self) -> str:
         """The payer's number as it may be shown outside the till."""
         return phones.masked(self.phone)
+
+
+class FailedPayment(Payment):
+    """A payment as the list of those that were not paid shows it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "failed payment"
 
 
 class PaymentEvent(AppendOnly):

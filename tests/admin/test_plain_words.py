@@ -52,7 +52,7 @@ def test_home_names_the_books_as_people_do(alice):
         for group in page.context["app_list"]
     }
     assert groups == {
-        "Sales and payments": ["Sales", "Payments", "Refunds"],
+        "Sales and payments": ["Sales", "Payments", "Failed payments", "Refunds"],
         "Money": ["Money received", "Where money went", "Corrections"],
         "M-Pesa": [
             "M-Pesa messages", "M-Pesa receipts", "M-Pesa statements",
