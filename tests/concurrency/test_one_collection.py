@@ -88,7 +88,7 @@ def test_the_same_crowd_collects_often_without_the_guards(
     off.constraint(Collection, "receipt_is_one_collection_of_an_account")
     Payment.objects.update(amount=50)  # the sale stays open: it has guards of its own
     payment.refresh_from_db()
-    rendezvous(parties=12).before(settlement, "record_success")
+    rendezvous(parties=12).before(settlement, "_complete")
     bodies = [success(payment, extra=" " * count) for count in range(12)]
 
     together(*[lambda b=body: call_back(payment, b) for body in bodies])

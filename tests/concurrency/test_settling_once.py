@@ -101,7 +101,7 @@ def test_two_answers_settle_once_by_each_guard_alone(
 ):
     only(guard)
     here = rendezvous(patience_s=0.3 if guard in LOCKS else 5.0)
-    here.before(settlement, "record_success")
+    here.before(settlement, "_complete")
 
     assert kinds(settle_by_two_answers(payment)) == results
 
@@ -111,7 +111,7 @@ def test_two_answers_settle_once_by_each_guard_alone(
 
 def test_two_answers_count_twice_without_any_guard(payment, only, rendezvous):
     only(None)
-    rendezvous().before(settlement, "record_success")
+    rendezvous().before(settlement, "_complete")
 
     assert kinds(settle_by_two_answers(payment)) == ["ok", "ok"]
 
@@ -125,7 +125,7 @@ def test_two_callbacks_settle_once_by_each_guard_alone(
 ):
     only(guard)
     here = rendezvous(patience_s=0.3 if guard in LOCKS else 5.0)
-    here.before(settlement, "record_success")
+    here.before(settlement, "_complete")
 
     assert kinds(settle_by_two_callbacks(payment)) == results
 
@@ -137,7 +137,7 @@ def test_two_callbacks_settle_once_by_each_guard_alone(
 
 def test_two_callbacks_count_twice_without_any_guard(payment, only, rendezvous):
     only(None)
-    rendezvous().before(settlement, "record_success")
+    rendezvous().before(settlement, "_complete")
 
     assert kinds(settle_by_two_callbacks(payment)) == ["ok", "ok"]
 
@@ -145,7 +145,7 @@ def test_two_callbacks_count_twice_without_any_guard(payment, only, rendezvous):
 
 
 def test_a_notice_processed_twice_at_once_is_applied_once(payment, rendezvous):
-    rendezvous(patience_s=0.3).before(settlement, "record_success")
+    rendezvous(patience_s=0.3).before(settlement, "_complete")
     stored = inbox.store_for_payment(
         payment.token_hash, inbox.Raw(success(payment), False, "", True)
     )
@@ -158,7 +158,7 @@ def test_a_notice_processed_twice_at_once_is_applied_once(payment, rendezvous):
 
 def test_a_loser_of_the_race_is_settled_by_the_next_try(payment, only, rendezvous):
     only("conditional move")
-    rendezvous().before(settlement, "record_success")
+    rendezvous().before(settlement, "_complete")
     settle_by_two_callbacks(payment)
     loser = Notice.objects.get(processed_at=None)
 

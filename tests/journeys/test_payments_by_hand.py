@@ -24,7 +24,11 @@ from tests.support.cast import Person, join
 from tests.support.simulator import wait_until
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.once,
+]
 
 CUSTOMER = "254711222333"
 NOT_OURS = "ABCDE1234"  # its check character is wrong

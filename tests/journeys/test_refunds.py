@@ -21,7 +21,11 @@ from tests.support.processes import LIMIT_S, Shopfront
 from tests.support.simulator import wait_until
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.once,
+]
 
 PHONE = "254700112290"  # pays after a moment
 

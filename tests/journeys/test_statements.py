@@ -14,7 +14,11 @@ from tests.support.facts import nothing_changes
 from tests.support.simulator import wait_until
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.once,
+]
 
 CUSTOMER = "254711222333"
 

@@ -171,6 +171,7 @@ def load(**values):
 # 1
 
 
+@pytest.mark.once
 @proved
 @given(
     is_till=st.booleans(), shortcode=shortcodes, party_b=shortcodes,
@@ -240,6 +241,7 @@ def test_property_2_the_password_is_made_of_its_three_parts(shortcode, passkey, 
 # 3
 
 
+@pytest.mark.once
 @proved
 @given(phone=msisdns, amount=st.none() | st.integers(1, 250))
 def test_property_3_a_payment_is_stored_before_mpesa_is_asked(
@@ -438,6 +440,7 @@ def sales(seller):
     return {total: OrderFactory(shop=seller.shop, total=total) for total in totals}
 
 
+@pytest.mark.once
 @proved
 @given(total=st.sampled_from([1, 99, 250, 500]), parts=parts)
 def test_property_7_a_sale_is_paid_when_its_money_reaches_its_total(
@@ -499,6 +502,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.once
 @proved
 @given(
     facts=st.lists(st.sampled_from(sorted(FACTS)), max_size=6, unique=True),
@@ -785,6 +789,7 @@ def test_property_14_every_code_has_words_and_only_listed_ones_are_certain(code)
 # 15
 
 
+@pytest.mark.once
 @proved
 @given(
     requests=st.lists(
@@ -849,6 +854,7 @@ silences = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.once
 @proved
 @given(error=errors, later=silences)
 def test_property_16_a_push_whose_answer_is_lost_is_not_sent_again(
@@ -921,6 +927,7 @@ def test_property_16_a_broken_notice_backs_off_and_is_never_forgotten(
 PUBLIC_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 
 
+@pytest.mark.once
 @proved
 @given(
     environment=st.sampled_from(["production", "sandbox"]),

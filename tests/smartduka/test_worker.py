@@ -107,11 +107,12 @@ def test_tasks_run_now_and_later_and_leave_the_queue(worker):
     (now,) = worker.wait_for("now")
     (delayed,) = worker.wait_for("later")
 
-    assert 4 <= delayed.at - asked_at < 7
+    assert delayed.at - asked_at >= 4
     assert now.at < delayed.at
     assert "Traceback" not in worker.log.read_text()
 
 
+@pytest.mark.once
 def test_idle_worker_killed_is_noticed_and_tasks_run_again(worker):
     later.enqueue(NOTE, str(worker.notes), "first")
     (first,) = worker.wait_for("first")
@@ -129,6 +130,7 @@ def test_idle_worker_killed_is_noticed_and_tasks_run_again(worker):
     assert group_is_gone(worker.clusters()[0])
 
 
+@pytest.mark.once
 def test_task_whose_worker_was_killed_runs_again(worker):
     later.enqueue(LINGER, str(worker.notes), "task", 1)
     (first,) = worker.wait_for("task-begins")
@@ -140,6 +142,7 @@ def test_task_whose_worker_was_killed_runs_again(worker):
     assert again.pid != first.pid
 
 
+@pytest.mark.once
 def test_whole_cluster_killed_is_replaced_and_its_task_runs_again(worker):
     later.enqueue(LINGER, str(worker.notes), "task", 1)
     worker.wait_for("task-begins")
@@ -153,6 +156,7 @@ def test_whole_cluster_killed_is_replaced_and_its_task_runs_again(worker):
     assert len(worker.clusters()) == 2
 
 
+@pytest.mark.once
 def test_stopping_lets_the_running_task_finish(worker):
     later.enqueue(LINGER, str(worker.notes), "task", 2)
     worker.wait_for("task-begins")
@@ -165,6 +169,7 @@ def test_stopping_lets_the_running_task_finish(worker):
     assert group_is_gone(worker.clusters()[0])
 
 
+@pytest.mark.once
 def test_cluster_ends_when_its_watchdog_was_killed(worker):
     later.enqueue(NOTE, str(worker.notes), "first")
     worker.wait_for("first")

@@ -21,7 +21,7 @@ _skips: list[tuple[str, str]] = []
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]):
     left_out = set()
     if settings.ON_POSTGRESQL:
-        left_out.add("sqlite")
+        left_out |= {"sqlite", "once"}
     else:
         left_out |= {"postgres", "race"}
     if not settings.REDIS_URL:
