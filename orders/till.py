@@ -25,6 +25,7 @@ from shops import queries as goods
 from shops import tenancy
 from shops.models import Product
 from shops.pages import SESSION_SHOP, shop_page
+from shops.rights import Right
 from shops.tenancy import Access
 from shops.words import sentence
 from smartduka.lib.errors import DomainError, InvalidRequest
@@ -40,7 +41,7 @@ DEMO_PHONE = "254708374149"  # the one that the start of a demonstration names t
 @shop_page
 def till(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the till; `?sale=<order id>` opens that sale's payment over it."""
-    if not access.may_sell:
+    if not access.may(Right.SELL):
         return render(request, "orders/no_selling.html", {"access": access})
     context = {
         "access": access,
@@ -112,7 +113,7 @@ def prices(request: HttpRequest, access: Access) -> HttpResponse:
 @shop_page
 def save_sale(request: HttpRequest, access: Access) -> HttpResponse:
     """Make the cart an order, or bring the order up to the cart."""
-    access.require_seller()
+    access.require(Right.SELL)
     try:
         order_id, items = _cart(request.body)
         order = (

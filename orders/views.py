@@ -10,6 +10,7 @@ from orders import checkout, queries
 from orders.serializers import OrderInput, OrderOutput
 from orders.states import order_state
 from shops.api import ShopView
+from shops.rights import Right
 
 
 class Orders(ShopView):
@@ -23,7 +24,7 @@ class Orders(ShopView):
     @extend_schema(request=OrderInput, responses={201: OrderOutput})
     def post(self, request: Request) -> Response:
         """Open a sale at today's prices. Cashier and up."""
-        self.access.require_seller()
+        self.access.require(Right.SELL)
         fields = OrderInput(data=request.data)
         fields.is_valid(raise_exception=True)
         items = [

@@ -15,6 +15,7 @@ from payments.enums import AllocationKind, Method, PaymentStatus, Source
 from payments.intents import fingerprint, payment_of_key
 from payments.models import Collection, Payment
 from payments.refusals import AmountTooSmall, InFlight
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import InvalidRequest
@@ -50,7 +51,7 @@ def take(
 
     Raises Forbidden, NotFound, IdempotencyMismatch, AmountTooSmall, OrderNotOpen.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     order = order_for(access.shop, order_id)
     request_hash = fingerprint("cash", order.pk, amount)
     if key and (twin := payment_of_key(access.shop, key, request_hash)):

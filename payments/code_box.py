@@ -49,6 +49,7 @@ from payments.models import (
     Receipt,
 )
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock, later
 from smartduka.lib.transactions import repeated
@@ -79,7 +80,7 @@ def check(*, access: Access, order_id: object, text: str) -> CodeAnswer:
 
     Raises Forbidden, NotFound, OrderNotOpen, UnreadableCode, TooManyCodes.
     """
-    access.require_seller()
+    access.require(Right.CODE_BOX)
     order = order_for(access.shop, order_id)
     order_lifecycle.require_open(order)
     read = codes.read(text)
@@ -105,7 +106,7 @@ def again(*, access: Access, order_id: object, mark: str) -> CodeAnswer | None:
     nothing more to say, because the code was taken back, or the mark is old.
     Raises Forbidden, NotFound.
     """
-    access.require_seller()
+    access.require(Right.CODE_BOX)
     order = order_for(access.shop, order_id)
     known = _read_mark(order, mark)
     if known is None or order.status != OrderStatus.OPEN:
@@ -149,7 +150,7 @@ def use(*, access: Access, order_id: object, number: str) -> Payment:
     Raises Forbidden, NotFound, OrderNotOpen, TooManyCodes, NotThisSales when it is not
     free any more, and what `drawer.spend` raises.
     """
-    access.require_seller()
+    access.require(Right.CODE_BOX)
     order = order_for(access.shop, order_id)
     order_lifecycle.require_open(order)
     read = codes.read(number)
@@ -170,7 +171,7 @@ def withdraw(*, access: Access, claim_id: object) -> CodeClaim:
 
     Withdrawing twice is one withdrawing. Raises Forbidden, NoSuchClaim.
     """
-    access.require_seller()
+    access.require(Right.CODE_BOX)
     try:
         key = uuid.UUID(str(claim_id))
     except ValueError:

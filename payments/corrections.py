@@ -20,6 +20,7 @@ from payments.enums import AllocationKind, CorrectionState, Source
 from payments.models import Allocation, Collection, Correction
 from payments.refund_money import Held
 from payments.refunds import Operator, left_of
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest, NotFound
@@ -82,7 +83,7 @@ def ask_correction(
     Opens a transaction; locks the collection. Raises Forbidden, NotFound,
     InvalidRequest, NotDisputed, MoreThanThere, CorrectionWaits.
     """
-    _require_manager(access)
+    _require_right(access)
     found = _collections_of(access).filter(pk=_key(collection_id)).first()
     if found is None:
         raise NotFound("This money is not in your shop's books.")
@@ -130,7 +131,7 @@ def book(*, access: Access | Operator, correction_id: object) -> Correction:
     are gone. An open one needs the money again. Raises Forbidden, NotFound, SamePerson,
     CorrectionDecided, MoreThanThere.
     """
-    _require_manager(access)
+    _require_right(access)
     found = _correction_of(access, correction_id)
     with transaction.atomic(durable=True):
         held = refund_money.locked(found.collection_id)
@@ -153,7 +154,7 @@ def refuse(*, access: Access | Operator, correction_id: object) -> Correction:
 
     Opens a transaction. Raises Forbidden, NotFound, CorrectionDecided.
     """
-    _require_manager(access)
+    _require_right(access)
     found = _correction_of(access, correction_id)
     with transaction.atomic(durable=True):
         correction = _waiting(found)
@@ -284,9 +285,9 @@ def _decide(correction: Correction, state: CorrectionState, actor: Any) -> None:
     correction.save(update_fields=["state", "decided_by", "decided_at"])
 
 
-def _require_manager(access: Access | Operator) -> None:
+def _require_right(access: Access | Operator) -> None:
     if isinstance(access, Access):
-        access.require_manager()
+        access.require(Right.CORRECT)
     elif not access.user.is_superuser:
         raise Forbidden("Only the platform's operator may do this.")
 

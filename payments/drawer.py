@@ -59,6 +59,7 @@ from payments.models import (
 )
 from shops.enums import Role
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest
 from smartduka.lib.money import format_kes
@@ -97,7 +98,7 @@ def apply(
     Raises Forbidden, NotFound, InvalidRequest, OrderNotOpen, SpentAlready,
     NotConfirmed, HeldMoney, NotLookedAt.
     """
-    access.require_manager()
+    access.require(Right.FREE_MONEY)
     refusal = None if has_looked else NotLookedAt
     return _spend_first_asking(access, piece, order_id, _why(reason), refusal)
 
@@ -108,7 +109,7 @@ def spend(*, access: Access, piece: str, order_id: object, reason: str) -> Payme
     The caller has made sure of that: an offer of this sale, or a code that was typed.
     Raises DisputedMoney for what only a manager may use.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     return _spend_first_asking(access, piece, order_id, reason, DisputedMoney)
 
 
@@ -125,7 +126,7 @@ def keep_as_credit(
     Spending it later is `apply`. Locks as `apply`. Raises Forbidden, NotFound,
     InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed, HeldMoney, NotLookedAt.
     """
-    access.require_manager()
+    access.require(Right.FREE_MONEY)
     name, why = whose(customer), _why(reason)
     refusal = None if has_looked else NotLookedAt
     grip = find(access.shop, piece)

@@ -24,6 +24,7 @@ from payments.ledger import SpentAlready
 from payments.models import Allocation, Collection, Payment, Receipt
 from payments.receipts import names_reference, reference_key
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import phone
 from smartduka.lib.errors import NotFound
@@ -96,7 +97,7 @@ def pieces(access: Access) -> list[Piece]:
     On the platform's account what names no payment of the shop is the operator's
     (law 9), and not in this list. Raises Forbidden.
     """
-    access.require_manager()
+    access.require(Right.FREE_MONEY)
     found = [
         *(_of_allocation(one) for one in _allocations(access.shop)[:MOST]),
         *(_of_collection(one) for one in _unmatched(access.shop)[:MOST]),
@@ -107,7 +108,7 @@ def pieces(access: Access) -> list[Piece]:
 
 def held(access: Access) -> list[Receipt]:
     """What M-Pesa told of and what may be an undecided payment's: seen, not usable."""
-    access.require_manager()
+    access.require(Right.FREE_MONEY)
     rows = Receipt.objects.filter(
         state=ReceiptState.HELD, account__shop=access.shop
     ).order_by("-seen_at", "-id")

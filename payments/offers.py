@@ -27,6 +27,7 @@ from payments import drawer, free_money, matching, payer, receipts
 from payments.drawer_refusals import NoSuchOffer, OthersOffer
 from payments.enums import Method, ReceiptState, Source
 from payments.models import CodeClaim, Collection, Payment, Receipt
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 
@@ -134,7 +135,7 @@ def accept(
     NoSuchOffer when it is not offered any more, OthersOffer when it could be meant for
     a sale that was not named, and what `drawer.spend` raises.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     order = order_for(access.shop, order_id)
     offer = offers_for(order).of(piece)
     if offer is None:

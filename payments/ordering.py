@@ -6,6 +6,7 @@ from orders import lifecycle
 from orders.models import Order
 from orders.queries import order_for
 from payments import queries, questions
+from shops.rights import Right
 from shops.tenancy import Access
 
 
@@ -15,7 +16,7 @@ def cancel_order(*, access: Access, order_id: object) -> Order:
     Undecided prompts are asked about first; those that stay undecided may still
     bring money, which then is surplus. Raises Forbidden, NotFound, OrderHasMoney.
     """
-    access.require_seller()
+    access.require(Right.VOID)
     order = order_for(access.shop, order_id)
     questions.ask_first(queries.undecided_of_order(order))
     return lifecycle.cancel(order.pk, actor=access.user)

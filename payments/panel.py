@@ -24,6 +24,7 @@ from payments.offers import Offers
 from payments.refusals import AlreadySent, IdempotencyMismatch
 from payments.sheets import CODE, ByHand, Entry, Sheet, change_of, sheet_for
 from shops.pages import shop_page
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock, phone
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest, NotFound
@@ -46,7 +47,7 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
     """
     method = request.GET.get("method")
     if method:
-        access.require_seller()
+        access.require(Right.SELL)
         order = orders.order_for(access.shop, order_id)
         if made := queries.payment_of_form(order, _own_key(request.GET)):
             return _answer_of(request, access, made)
@@ -316,7 +317,7 @@ def _answer(
 
 def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:
     """What may have been paid by hand for an open sale, for who may take it."""
-    if order.status != OrderStatus.OPEN or not access.may_sell:
+    if order.status != OrderStatus.OPEN or not access.may(Right.SELL):
         return ByHand()
     claims, offered = code_box.claims_of(order), offers.offers_for(order)
     if answer is not None:

@@ -32,6 +32,7 @@ from payments.refusals import (
     InFlight,
     NotRetryable,
 )
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib import phone as phones
@@ -71,7 +72,7 @@ def request(
     AmountTooSmall, AmountTooLarge, OrderNotOpen, AmountExceedsBalance,
     PromptInTheWay, NotConfigured, RateLimited, in that order of checks.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     order = order_for(access.shop, order_id)
     phone = phones.parse(phone)
     intent = intents.Intent(
@@ -91,7 +92,7 @@ def retry(*, access: Access, payment_id: object) -> Prompted:
 
     Retrying twice is one retry. Raises what `request` raises, and NotRetryable.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)
     questions.ask_first(queries.undecided_of_order(payment.order))
     payment.refresh_from_db()
@@ -120,7 +121,7 @@ def resend(*, access: Access, payment_id: object, accept_risk: bool) -> Prompted
     and the new intent are one transaction: refused guards leave the old one open.
     Raises what `request` raises.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)
     undecided = queries.undecided_of_order(payment.order)
     questions.ask_first([payment, *undecided.exclude(pk=payment.pk)])
@@ -146,7 +147,7 @@ def stop_waiting(*, access: Access, payment_id: object) -> Payment:
     M-Pesa has no way to recall a prompt: late money is recorded all the same. A
     payment that is final already is returned unchanged.
     """
-    access.require_seller()
+    access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)
     if payment.is_undecided:
         questions.ask_first([payment])

@@ -53,6 +53,7 @@ from payments.refund_refusals import (
 )
 from payments.refusals import AmountTooSmall
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.errors import Forbidden, InvalidRequest, NotFound
@@ -202,7 +203,7 @@ def refunds_of(access: Access | Operator) -> QuerySet[Refund]:
 
 def refund_for(access: Access | Operator, refund_id: object) -> Refund:
     """The refund of that id. Raises Forbidden, NotFound, also for nonsense."""
-    _require_manager(access)
+    _require_right(access)
     try:
         key = uuid.UUID(str(refund_id))
     except ValueError:
@@ -417,15 +418,15 @@ def _require_second(access: Access | Operator, refund: Refund) -> None:
         raise SamePerson
 
 
-def _require_manager(access: Access | Operator) -> None:
+def _require_right(access: Access | Operator) -> None:
     if isinstance(access, Access):
-        access.require_manager()
+        access.require(Right.REFUND)
     elif not access.user.is_superuser:
         raise Forbidden("Only the platform's operator may do this.")
 
 
 def _collection_for(access: Access | Operator, collection_id: int) -> Collection:
-    _require_manager(access)
+    _require_right(access)
     rows = Collection.objects.select_related("account", "shop", "payment__order")
     if isinstance(access, Access):
         rows = rows.filter(shop=access.shop)

@@ -26,6 +26,7 @@ from payments.free_money import Piece
 from payments.models import Collection
 from shops import tenancy
 from shops.pages import shop_page
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib.errors import DomainError, Forbidden, NotFound
 from smartduka.lib.money import format_kes
@@ -77,7 +78,7 @@ def give_back(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _acted(request: HttpRequest, access: Access, act: Act) -> HttpResponse:
-    access.require_manager()
+    access.require(Right.FREE_MONEY)
     try:
         told = act(request, access, request.POST.get("piece", "")[:40])
     except Forbidden:

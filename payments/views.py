@@ -30,6 +30,7 @@ from payments.serializers import (
 )
 from payments.states import can_resend_at, error_code, explain, payment_state
 from shops.api import ShopView
+from shops.rights import Right
 from smartduka.lib import clock
 from smartduka.lib.api import error_body
 from smartduka.lib.errors import InvalidRequest
@@ -56,7 +57,7 @@ class PayCash(ShopView):
     @extend_schema(request=CashInput, responses={201: CashOutput})
     def post(self, request: Request, order_id: str) -> Response:
         """Take cash; more than the balance gives change. Cashier and up."""
-        self.access.require_seller()
+        self.access.require(Right.SELL)
         order = order_for(self.access.shop, order_id)
         fields = CashInput(data=request.data)
         fields.is_valid(raise_exception=True)
@@ -89,7 +90,7 @@ class Initiate(ShopView):
     )
     def post(self, request: Request) -> Response:
         """Ask a phone to pay a sale. Cashier and up."""
-        self.access.require_seller()
+        self.access.require(Right.SELL)
         body: Any = request.data
         order_id = body.get("orderId")
         if isinstance(order_id, str):

@@ -30,6 +30,7 @@ from shops.books import BookAdmin, ModelForm, reach_of
 from shops.catalog import BarcodeTaken
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
+from shops.rights import Right
 
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ class ShopAdmin(BookAdmin):
     prepopulated_fields = {"slug": ("name",)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     @admin.display(description="Since")
     def since(self, shop: Shop) -> SafeString:
@@ -139,10 +140,10 @@ class MembershipAdmin(BookAdmin):
         return () if obj is None else ("who", "shop_name")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).is_owner(self.shop_id_of(obj))
+        return reach_of(request).may(Right.STAFF, self.shop_id_of(obj))
 
     @admin.display(description="Person", ordering="user__username")
     def who(self, member: Membership) -> str:
@@ -301,10 +302,10 @@ class ProductAdmin(BookAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).may_manage()
+        return reach_of(request).may(Right.GOODS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).may_manage(self.shop_id_of(obj))
+        return reach_of(request).may(Right.GOODS, self.shop_id_of(obj))
 
     @admin.display(description="Price", ordering="price")
     def costs(self, product: Product) -> SafeString:
@@ -369,12 +370,12 @@ class ProductAdmin(BookAdmin):
         reach = reach_of(request)
         if reach.is_operator:
             return Shop.objects.filter(is_active=True)
-        managed = [shop_id for shop_id in reach.roles if reach.may_manage(shop_id)]
-        return Shop.objects.filter(pk__in=managed)
+        managed = reach.shops_with(Right.GOODS)
+        return Shop.objects.filter(pk__in=[shop.pk for shop in managed])
 
     def _only_shop(self, request: HttpRequest) -> Shop | None:
         reach = reach_of(request)
-        managed = [shop for shop in reach.shops if reach.may_manage(shop.pk)]
+        managed = reach.shops_with(Right.GOODS)
         return managed[0] if len(managed) == 1 else None
 
     @admin.display(description="State", ordering="is_active")
@@ -468,10 +469,10 @@ class PersonAdmin(BookAdmin, PlainUserAdmin):
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     @admin.display(description="Reads", ordering="is_staff")
     def reads(self, person: Any) -> str:

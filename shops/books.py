@@ -24,10 +24,10 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
-from shops import tenancy
+from shops import rights, tenancy
 from shops.book_cells import NOTHING
-from shops.enums import Role
 from shops.models import Shop
+from shops.rights import Right
 
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 else:
     ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
     Pages, TabularInline = Paginator, admin.TabularInline
-
-# A cashier sells and reads no books.
-READERS = frozenset({Role.OWNER, Role.MANAGER, Role.AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +58,17 @@ class Reach:
         """Whether there is any book to read."""
         return self.is_operator or bool(self.roles)
 
-    def may_manage(self, shop_id: int | None = None) -> bool:
-        """Owner or manager of this shop; of any shop when none is named."""
-        return self._has_role(shop_id, Role.MAY_MANAGE)
-
-    def is_owner(self, shop_id: int | None = None) -> bool:
-        """Owner of this shop; of any shop when none is named."""
-        return self._has_role(shop_id, frozenset({Role.OWNER}))
-
-    def _has_role(self, shop_id: int | None, roles: frozenset[Any]) -> bool:
+    def may(self, right: Right, shop_id: int | None = None) -> bool:
+        """Whether they have a right in this shop; in any shop when none is named."""
         if self.is_operator:
-            return True
+            return right in rights.TABLE[rights.OPERATOR]
         if shop_id is not None:
-            return self.roles.get(shop_id) in roles
-        return any(role in roles for role in self.roles.values())
+            return right in rights.of_role(self.roles.get(shop_id, ""))
+        return any(right in rights.of_role(role) for role in self.roles.values())
+
+    def shops_with(self, right: Right) -> list[Shop]:
+        """Return the shops in which they have a right by their role there."""
+        return [shop for shop in self.shops if self.may(right, shop.pk)]
 
 
 NOBODY = Reach(is_operator=False, shops=(), roles={})
@@ -99,7 +93,9 @@ def _reach(user: Any) -> Reach:
         return NOBODY
     if user.is_superuser:
         return Reach(is_operator=True, shops=(), roles={})
-    members = list(tenancy.memberships(user).filter(role__in=READERS))
+    members = list(
+        tenancy.memberships(user).filter(role__in=rights.roles_with(Right.READ_BOOKS))
+    )
     return Reach(
         is_operator=False,
         shops=tuple(member.shop for member in members),

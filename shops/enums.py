@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from enum import nonmember
-
 from django.db import models
 
 
 class Role(models.TextChoices):
-    """What a person may do in one shop."""
+    """What somebody is in one shop; what that allows is in `shops.rights`."""
 
     OWNER = "owner", "Owner"
     MANAGER = "manager", "Manager"
     CASHIER = "cashier", "Cashier"
     AUDITOR = "auditor", "Auditor"
-
-    MAY_SELL = nonmember(frozenset({"owner", "manager", "cashier"}))
-    MAY_MANAGE = nonmember(frozenset({"owner", "manager"}))
 
 
 class StockReason(models.TextChoices):

@@ -11,8 +11,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from shops import rights
 from shops.enums import Role
 from shops.models import Membership, Shop
+from shops.rights import Right
 from smartduka.lib.errors import DomainError, Forbidden, NotFound
 
 
@@ -38,24 +40,18 @@ class Access:
     role: str
 
     @property
-    def may_sell(self) -> bool:
-        """Cashier and up."""
-        return self.role in Role.MAY_SELL
+    def rights(self) -> frozenset[Right]:
+        """What they may do there."""
+        return rights.of_role(self.role)
 
-    @property
-    def may_manage(self) -> bool:
-        """Owner or manager."""
-        return self.role in Role.MAY_MANAGE
+    def may(self, right: Right) -> bool:
+        """Whether this person has a right in this shop."""
+        return right in self.rights
 
-    def require_seller(self) -> None:
-        """Raise Forbidden unless this person may sell."""
-        if not self.may_sell:
-            raise Forbidden("Only a cashier, manager or owner may do this.")
-
-    def require_manager(self) -> None:
-        """Raise Forbidden unless this person may manage the shop."""
-        if not self.may_manage:
-            raise Forbidden("Only the shop's owner or a manager may do this.")
+    def require(self, right: Right) -> None:
+        """Raise Forbidden, which says who has the right, unless this person does."""
+        if not self.may(right):
+            raise Forbidden(rights.refusal(right))
 
 
 def access(user: Any, shop_id: str | None = None) -> Access:

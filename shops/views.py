@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from shops import catalog, queries
 from shops.api import Pages, ShopView
 from shops.models import Product
+from shops.rights import Right
 from smartduka.lib.api import StrictText, WholeNumber
 
 
@@ -82,7 +83,7 @@ class Products(ShopView):
     @extend_schema(request=ProductInput, responses={201: ProductOutput})
     def post(self, request: Request) -> Response:
         """Add a product. Owners and managers."""
-        self.access.require_manager()
+        self.access.require(Right.GOODS)
         fields = ProductInput(data=request.data)
         fields.is_valid(raise_exception=True)
         product = catalog.add_product(access=self.access, **fields.validated_data)
@@ -101,7 +102,7 @@ class ProductDetail(ShopView):
     @extend_schema(request=ProductInput(partial=True), responses=ProductOutput)
     def patch(self, request: Request, product_id: str) -> Response:
         """Change some of it. A stock given is what was counted."""
-        self.access.require_manager()
+        self.access.require(Right.GOODS)
         product = queries.product_for(self.access.shop, product_id)
         fields = ProductInput(data=request.data, partial=True)
         fields.is_valid(raise_exception=True)

@@ -30,6 +30,7 @@ FIXED = (
     gettext_noop("You do not work in any shop yet. Ask the owner to add you."),
     gettext_noop("Only a cashier, manager or owner may do this."),
     gettext_noop("Only the shop's owner or a manager may do this."),
+    gettext_noop("Only the shop's owner may do this."),
     gettext_noop("This shop does not exist, or it is not yours."),
     gettext_noop("This product does not exist in your shop."),
     gettext_noop("This sale does not exist in your shop."),

@@ -18,6 +18,7 @@ from payments.models import MpesaAccount, MpesaSettings
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, ShopFilter
 from shops.books import BookAdmin, ModelForm, facts, reach_of
+from shops.rights import Right
 
 
 SET, NOT_SET = "set", "not set"
@@ -112,8 +113,8 @@ class MpesaAccountAdmin(BookAdmin):
         reach = reach_of(request)
         shop_id = self.shop_id_of(obj)
         if obj is not None and shop_id is None:
-            return reach.is_operator
-        return reach.may_manage(shop_id)
+            return reach.may(Right.PLATFORM)
+        return reach.may(Right.MPESA, shop_id)
 
     @admin.action(description="Register for payments by hand", permissions=["change"])
     def register(self, request: HttpRequest, queryset: QuerySet[MpesaAccount]) -> None:
@@ -316,7 +317,7 @@ class MpesaSettingsAdmin(BookAdmin):
         """Return the fields; in words where the person may not set them."""
         if obj is None or reach_of(request).is_operator:
             return self.fields
-        is_owner = reach_of(request).is_owner(self.shop_id_of(obj))
+        is_owner = reach_of(request).may(Right.SETTINGS, self.shop_id_of(obj))
         may_manage = self.has_change_permission(request, obj)
         return (
             "of_shop", "pays_into", "highest",
@@ -336,10 +337,10 @@ class MpesaSettingsAdmin(BookAdmin):
         return tuple(name for name in said if name in self.get_fields(request, obj))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).is_operator
+        return reach_of(request).may(Right.PLATFORM)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).may_manage(self.shop_id_of(obj))
+        return reach_of(request).may(Right.MPESA, self.shop_id_of(obj))
 
     @admin.display(description="Shop", ordering="shop__name")
     def of_shop(self, row: MpesaSettings) -> str:

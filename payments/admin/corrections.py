@@ -26,6 +26,7 @@ from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, day_filter, shop_filter
 from shops.books import BookAdmin, facts, reach_of
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
@@ -41,7 +42,10 @@ TONES = {
 
 def offer(request: HttpRequest, collection: Collection) -> str:
     """Return where this person can ask to correct a collection; "" if nowhere."""
-    if not collection.disputed or access_of(request, collection.shop) is None:
+    if (
+        not collection.disputed
+        or access_of(request, collection.shop, Right.CORRECT) is None
+    ):
         return ""
     return reverse("admin:payments_correction_of", args=[collection.pk])
 
@@ -180,7 +184,9 @@ class CorrectionAdmin(BookAdmin):
     ) -> HttpResponse:
         row = context["original"]
         waits = row.state == CorrectionState.ASKED
-        may_decide = waits and access_of(request, row.collection.shop) is not None
+        may_decide = (
+            waits and access_of(request, row.collection.shop, Right.CORRECT) is not None
+        )
         is_less = row.amount < 0
         context |= {
             "amount": _signed(row),
@@ -226,7 +232,7 @@ class CorrectionAdmin(BookAdmin):
         return collection
 
     def _access(self, request: HttpRequest, shop: Shop | None) -> Access | Operator:
-        access = access_of(request, shop)
+        access = access_of(request, shop, Right.CORRECT)
         if access is None:
             raise PermissionDenied
         return access

@@ -22,6 +22,7 @@ from payments.models import Notice
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, day_filter, shop_filter
 from shops.books import BookAdmin, facts, reach_of
+from shops.rights import Right
 
 
 # What a second look may change. The others were judged: a second time they would
@@ -106,7 +107,7 @@ class NoticeAdmin(BookAdmin):
 
     def has_process_permission(self, request: HttpRequest) -> bool:
         """Whether the person may have notices processed again, of some shop."""
-        return reach_of(request).may_manage()
+        return reach_of(request).may(Right.MESSAGES)
 
     def may_process(self, request: HttpRequest, notice: Notice) -> bool:
         """Whether a second look at this one is useful, and the person may ask."""
@@ -114,7 +115,9 @@ class NoticeAdmin(BookAdmin):
             return False
         shop_id = self.shop_id_of(notice)
         reach = reach_of(request)
-        return reach.is_operator if shop_id is None else reach.may_manage(shop_id)
+        if shop_id is None:
+            return reach.may(Right.PLATFORM)
+        return reach.may(Right.MESSAGES, shop_id)
 
     @admin.action(description="Process again", permissions=["process"])
     def process_again(self, request: HttpRequest, queryset: QuerySet[Notice]) -> None:

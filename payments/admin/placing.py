@@ -18,6 +18,7 @@ from payments.models import Collection
 from shops import book_cells as cells
 from shops.books import reach_of
 from shops.models import Shop
+from shops.rights import Right
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
 from smartduka.lib.money import format_kes
@@ -53,7 +54,7 @@ def offer(request: HttpRequest, collection: Collection | None) -> str:
     """Return where this person can place a collection; "" if nowhere."""
     if collection is None or not is_placeable(collection):
         return ""
-    if not reach_of(request).is_operator:
+    if not reach_of(request).may(Right.PLATFORM):
         return ""
     return reverse("admin:payments_collection_place", args=[collection.pk])
 
@@ -62,7 +63,7 @@ def place_view(
     admin: ModelAdmin[Any], request: HttpRequest, collection_id: int
 ) -> HttpResponse:
     """Ask which shop's it is, and hand it over."""
-    if not reach_of(request).is_operator:
+    if not reach_of(request).may(Right.PLATFORM):
         raise PermissionDenied
     collection = (
         Collection.objects.select_related("account", "shop")

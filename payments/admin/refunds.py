@@ -28,8 +28,8 @@ from shops import book_cells as cells
 from shops import tenancy
 from shops.book_filters import QuestionFilter, ShopFilter, day_filter
 from shops.books import BookAdmin, LedgerInline, facts, reach_of
-from shops.enums import Role
 from shops.models import Shop
+from shops.rights import Right
 from shops.tenancy import Access
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
@@ -56,18 +56,21 @@ EFFECTS = {
 }
 
 
-def access_of(request: HttpRequest, shop: Shop | None) -> Access | Operator | None:
+def access_of(
+    request: HttpRequest, shop: Shop | None, right: Right = Right.REFUND
+) -> Access | Operator | None:
     """Return for whom the person may decide about a shop's money; None if not.
 
     Money that is no shop's is the operator's; that of a shop is its managers' alone.
     """
     if shop is None:
-        return Operator(request.user) if reach_of(request).is_operator else None
+        may = reach_of(request).may(Right.PLATFORM)
+        return Operator(request.user) if may else None
     member = tenancy.memberships(request.user).filter(shop=shop).first()
     if member is None:
         return None
     access = Access(request.user, shop, member.role)
-    return access if access.may_manage else None
+    return access if access.may(right) else None
 
 
 def offer(request: HttpRequest, collection: Collection | None) -> str:
@@ -75,8 +78,8 @@ def offer(request: HttpRequest, collection: Collection | None) -> str:
     if collection is None or collection.reversed_at is not None:
         return ""
     reach, shop_id = reach_of(request), collection.shop_id
-    is_operators = shop_id is None and reach.is_operator
-    if not is_operators and reach.roles.get(shop_id or 0) not in Role.MAY_MANAGE:
+    right = Right.PLATFORM if shop_id is None else Right.REFUND
+    if not reach.may(right, shop_id):
         return ""
     return reverse("admin:payments_refund_of", args=[collection.pk])
 

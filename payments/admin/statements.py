@@ -31,6 +31,7 @@ from payments.statement_import import Received
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, day_filter, shop_filter
 from shops.books import BookAdmin, facts, reach_of
+from shops.rights import Right
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
 
@@ -50,8 +51,7 @@ def accounts_of(request: HttpRequest) -> QuerySet[MpesaAccount]:
     )
     if reach.is_operator:
         return rows
-    managed = [shop_id for shop_id in reach.roles if reach.may_manage(shop_id)]
-    return rows.filter(shop__in=managed)
+    return rows.filter(shop__in=reach.shops_with(Right.STATEMENTS))
 
 
 class StatementForm(forms.Form):
@@ -335,7 +335,7 @@ class StatementImportAdmin(BookAdmin):
 
     def _accounts(self, request: HttpRequest) -> QuerySet[MpesaAccount]:
         accounts = accounts_of(request).select_related("shop")
-        if not reach_of(request).may_manage():
+        if not reach_of(request).may(Right.STATEMENTS):
             raise PermissionDenied
         return accounts
 
