@@ -17,6 +17,7 @@ from payments import lifecycle, prompting, queries, questions, settlement, state
 from payments.enums import PaymentStatus, Source
 from payments.gateways import result_codes
 from payments.models import Payment
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
 from smartduka.lib.transactions import repeated
@@ -89,7 +90,7 @@ def try_again(*, access: Access, payment_id: object) -> Done:
 
     Raises what `prompting.retry` raises. Call outside any transaction.
     """
-    access.require_manager()
+    access.require(Right.FAILURES)
     prompted = prompting.retry(access=access, payment_id=payment_id)
     mark_seen(access=access, payment_id=payment_id)
     return _prompted(prompted)
@@ -128,7 +129,7 @@ def mark_seen(*, access: Access, payment_id: object) -> bool:
 
     Opens a transaction, locks order and payment. Raises Forbidden, NotFound.
     """
-    access.require_manager()
+    access.require(Right.FAILURES)
     found = queries.payment_for(access.shop, payment_id)
     with transaction.atomic(durable=True):
         _, payment = settlement.locked(found.pk, order_id=found.order_id)

@@ -25,7 +25,8 @@ class Right(StrEnum):
     REFUND = "refund"  # send money back, approve that
     CORRECT = "correct"  # book what M-Pesa's books say otherwise
     STATEMENTS = "statements"  # import what M-Pesa's portal gives
-    MESSAGES = "messages"  # have messages of M-Pesa processed again
+    FAILURES = "failed payments"  # try again, mark as seen
+    MESSAGES = "messages"  # process messages again, ask M-Pesa now
     MPESA = "mpesa"  # payments by hand, how far codes are trusted
     SETTINGS = "settings"  # keys, accounts, when refunds need two people
     STAFF = "staff"  # who works here as what
@@ -41,18 +42,15 @@ _MANAGER = (
     | _AUDITOR
     | {
         *(Right.GOODS, Right.FREE_MONEY, Right.REFUND, Right.CORRECT),
-        *(Right.STATEMENTS, Right.MESSAGES, Right.MPESA),
+        *(Right.FAILURES, Right.STATEMENTS, Right.MESSAGES, Right.MPESA),
     }
 )
 _OWNER = _MANAGER | {Right.SETTINGS, Right.STAFF}
-# Not a shop's money: that is for its own people, two of them from a limit on.
-_OPERATOR = (
-    (_OWNER | {Right.PLATFORM})
-    - _CASHIER
-    - {
-        *(Right.FREE_MONEY, Right.REFUND, Right.CORRECT),
-    }
-)
+# Not a shop's sales and money: those are for its own people.
+_OPERATOR = (_OWNER | {Right.PLATFORM}) - {
+    *(Right.SELL, Right.CODE_BOX, Right.VOID, Right.FAILURES),
+    *(Right.FREE_MONEY, Right.REFUND, Right.CORRECT),
+}
 
 TABLE: Mapping[str, frozenset[Right]] = {
     Role.OWNER: _OWNER,

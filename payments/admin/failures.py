@@ -44,6 +44,7 @@ from payments.models import FailedPayment, Payment
 from shops import book_cells as cells
 from shops.book_filters import ShopFilter, day_filter
 from shops.books import BookAdmin, reach_of
+from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock, phone
 from smartduka.lib.errors import DomainError
@@ -129,12 +130,11 @@ class FailedPaymentAdmin(BookAdmin):
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Whether the person runs some shop: a prompt is a seller's to send."""
-        reach = reach_of(request)
-        return not reach.is_operator and reach.may_manage()
+        return reach_of(request).may(Right.FAILURES)
 
     def has_ask_permission(self, request: HttpRequest) -> bool:
         """Whether the person may have M-Pesa asked, of some shop."""
-        return reach_of(request).may_manage()
+        return reach_of(request).may(Right.MESSAGES)
 
     @admin.action(description="Try again: send a new prompt", permissions=["decide"])
     def retry(self, request: HttpRequest, queryset: QuerySet[FailedPayment]) -> None:
@@ -261,7 +261,7 @@ class FailedPaymentAdmin(BookAdmin):
             return Done(refusal.message, is_good=False)
 
     def _retry(self, request: HttpRequest, payment: Payment) -> Done:
-        access = access_of(request, payment.shop)
+        access = access_of(request, payment.shop, Right.FAILURES)
         if access is None or not isinstance(access, Access):
             return NOT_YOURS
         done = failures.try_again(access=access, payment_id=payment.pk)
@@ -269,14 +269,14 @@ class FailedPaymentAdmin(BookAdmin):
         return done
 
     def _ask(self, request: HttpRequest, payment: Payment) -> Done:
-        if not reach_of(request).may_manage(payment.shop_id):
+        if not reach_of(request).may(Right.MESSAGES, payment.shop_id):
             return NOT_YOURS
         done = failures.ask_now(payment)
         self._log(request, payment, "Asked M-Pesa")
         return done
 
     def _see(self, request: HttpRequest, payment: Payment) -> Done:
-        access = access_of(request, payment.shop)
+        access = access_of(request, payment.shop, Right.FAILURES)
         if access is None or not isinstance(access, Access):
             return NOT_YOURS
         if failures.mark_seen(access=access, payment_id=payment.pk):

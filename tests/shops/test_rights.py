@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth import get_user_model
 
-from payments import code_box, corrections, drawer, refunds
+from payments import code_box, corrections, drawer, failures, refunds
 from payments.models import MpesaSettings
 from shops import rights, tenancy
 from shops.enums import Role
@@ -45,6 +45,7 @@ def test_table():
         "refund": "om",
         "correct": "om",
         "statements": "omp",
+        "failed payments": "om",
         "messages": "omp",
         "mpesa": "omp",
         "settings": "op",
@@ -157,6 +158,8 @@ AT_THE_TILL = [
     (Right.FREE_MONEY, by_page("/till/pay/sort")),
     (Right.FREE_MONEY, by_call(
         drawer.apply, piece="x", order_id=NONSENSE, reason="test")),
+    (Right.FAILURES, by_call(failures.mark_seen, payment_id=NONSENSE)),
+    (Right.FAILURES, by_call(failures.try_again, payment_id=NONSENSE)),
     (Right.REFUND, by_call(refunds.refund_for, refund_id="x")),
     (Right.CORRECT, by_call(
         corrections.ask_correction, collection_id="x", amount=Decimal(1), reason="x")),
