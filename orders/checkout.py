@@ -22,6 +22,8 @@ from smartduka.lib.transactions import repeated
 MOST_LINES = 300
 MOST_PIECES = 10_000
 LARGEST_TOTAL = Decimal("99999999.00")
+TEST_TOTAL = pricing.Total(payable=Decimal("1.00"), rounding=Decimal("0.00"))
+TEST_REASON = "To test M-Pesa: no goods"
 
 
 class InvalidItems(InvalidRequest):
@@ -70,24 +72,24 @@ def place_order(*, shop: Shop, actor: Any, items: Sequence[Item]) -> Order:
     lines = _lines(shop, items)
     total = _total(lines)
     with transaction.atomic(durable=True):
-        Shop.objects.filter(pk=shop.pk).update(
-            last_order_number=F("last_order_number") + 1
-        )
-        order = Order.objects.create(
-            shop=shop,
-            number=Shop.objects.values_list("last_order_number", flat=True).get(
-                pk=shop.pk
-            ),
-            total=total.payable,
-            rounding=total.rounding,
-            created_by=actor,
-            created_at=clock.now(),
-        )
-        OrderEvent.objects.create(
-            order=order, new=OrderStatus.OPEN, actor=actor, created_at=order.created_at
-        )
+        order = _open(shop, actor, total)
         _save_lines(order, lines)
     return order
+
+
+@repeated
+def place_test(*, shop: Shop, actor: Any) -> Order:
+    """Open a sale of KES 1 without goods, to try out how it is paid.
+
+    One that nobody paid is taken again. Opens a transaction.
+    """
+    with transaction.atomic(durable=True):
+        # Whoever else tries at the same time waits here.
+        Shop.objects.select_for_update(no_key=True).get(pk=shop.pk)
+        unpaid = queries.tests_of(shop).filter(status=OrderStatus.OPEN).first()
+        return unpaid or _open(
+            shop, actor, TEST_TOTAL, is_test=True, reason=TEST_REASON
+        )
 
 
 @repeated
@@ -111,6 +113,34 @@ def replace_lines(
         _save_lines(order, lines)
         order.total, order.rounding = total.payable, total.rounding
         order.save(update_fields=["total", "rounding"])
+    return order
+
+
+def _open(
+    shop: Shop,
+    actor: Any,
+    total: pricing.Total,
+    *,
+    is_test: bool = False,
+    reason: str = "",
+) -> Order:
+    Shop.objects.filter(pk=shop.pk).update(last_order_number=F("last_order_number") + 1)
+    order = Order.objects.create(
+        shop=shop,
+        number=Shop.objects.values_list("last_order_number", flat=True).get(pk=shop.pk),
+        total=total.payable,
+        rounding=total.rounding,
+        is_test=is_test,
+        created_by=actor,
+        created_at=clock.now(),
+    )
+    OrderEvent.objects.create(
+        order=order,
+        new=OrderStatus.OPEN,
+        actor=actor,
+        reason=reason,
+        created_at=order.created_at,
+    )
     return order
 
 

@@ -33,6 +33,8 @@ class Order(models.Model):
     surplus = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     refunded = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     stock_short = models.BooleanField(default=False)
+    # No goods: made to try out how it is paid. Its money counts, it is no takings.
+    is_test = models.BooleanField(default=False, db_default=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )

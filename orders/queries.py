@@ -20,6 +20,11 @@ def orders_of(shop: Shop) -> QuerySet[Order]:
     )
 
 
+def tests_of(shop: Shop) -> QuerySet[Order]:
+    """The shop's sales without goods that were made to try out how it is paid."""
+    return Order.objects.filter(shop=shop, is_test=True)
+
+
 def order_for(shop: Shop, order_id: object) -> Order:
     """The shop's order of that id. Raises NotFound, also for nonsense."""
     try:

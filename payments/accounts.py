@@ -16,11 +16,14 @@ from payments.enums import AccountType
 from payments.gateways.base import Credentials
 from payments.models import MpesaAccount, MpesaSettings
 from shops.models import Shop
+from smartduka.lib import clock
 from smartduka.lib.errors import DomainError
 from smartduka.lib.sealing import Unsealable
 
 
 logger = logging.getLogger(__name__)
+
+SECRETS = ("consumer_key", "consumer_secret", "passkey", "initiator_password")
 
 
 class NotConfigured(DomainError):
@@ -37,8 +40,24 @@ class KeysUnreadable(NotConfigured):
     message = "The shop's M-Pesa keys cannot be read. Take cash, and tell the owner."
 
 
+NOT_LIVE = (
+    "M-Pesa is entered for this shop, but not live yet. Take cash, and tell the owner."
+)
+NO_PLATFORM = (
+    "The platform's M-Pesa account is not set up. Take cash, and tell the owner."
+)
+NOT_USED = (
+    "The shop's M-Pesa account is not in use any more. Take cash, and tell the owner."
+)
+OTHER_ENVIRONMENT = (
+    "The shop's M-Pesa account does not belong here. Take cash, and tell the owner."
+)
+CHANGED = "The M-Pesa account was changed meanwhile. Look at it again."
+NO_KEYS = "The shop's M-Pesa keys are missing. Take cash, and tell the owner."
+
+
 def account_of(shop: Shop) -> MpesaAccount:
-    """Return the living account of the shop's choice. Raises NotConfigured.
+    """Return the living account of the shop's choice. Raises NotConfigured, with why.
 
     An account of another environment than the installation's settles nothing
     (law 13).
@@ -47,13 +66,43 @@ def account_of(shop: Shop) -> MpesaAccount:
     if choice is None:
         raise NotConfigured
     account = platform_account() if choice.uses_platform_account else choice.account
-    if (
-        account is None
-        or not account.is_active
-        or account.environment != settings.MPESA_ENV
-    ):
-        raise NotConfigured
+    if account is None:
+        if choice.uses_platform_account:
+            raise NotConfigured(NO_PLATFORM)
+        raise NotConfigured(NOT_LIVE if choice.candidate_id is not None else None)
+    if not account.is_active:
+        raise NotConfigured(NOT_USED)
+    require_here(account)
     return account
+
+
+def require_here(account: MpesaAccount) -> None:
+    """Raise NotConfigured for an account of another environment (law 13)."""
+    if account.environment != settings.MPESA_ENV:
+        raise NotConfigured(OTHER_ENVIRONMENT)
+
+
+def held(account: MpesaAccount) -> MpesaAccount:
+    """Lock an account that is being set up, for a payment. Call in a transaction.
+
+    Raises NotConfigured if its numbers were changed meanwhile: they are written on
+    the payment, and never change once there is one.
+    """
+    rows = MpesaAccount.objects.select_for_update(no_key=True)
+    found = rows.get(pk=account.pk)
+    names = MpesaAccount.NUMBERS
+    if any(getattr(found, name) != getattr(account, name) for name in names):
+        raise NotConfigured(CHANGED)
+    return found
+
+
+def why_not(shop: Shop) -> str:
+    """Why this shop cannot send prompts, as the till says it; "" if it can."""
+    try:
+        credentials(account_of(shop))
+    except NotConfigured as error:
+        return error.message
+    return ""
 
 
 def max_amount(shop: Shop) -> int:
@@ -113,8 +162,21 @@ def _with_keys_of_settings(account: MpesaAccount) -> MpesaAccount:
     account.passkey = settings.MPESA_PASSKEY
     account.initiator_name = settings.MPESA_INITIATOR_NAME
     account.initiator_password = settings.MPESA_INITIATOR_PASSWORD
+    take_test_back(account, *SECRETS)
     account.save()
     return account
+
+
+def take_test_back(account: MpesaAccount, *entered: str) -> None:
+    """Note that an account was changed: what was tested is not what is there now.
+
+    `entered` are the secrets that are new. Saves nothing.
+    """
+    now = clock.now()
+    for name in entered:
+        is_there = getattr(account, f"{name}_sealed") is not None
+        setattr(account, f"{name}_set_at", now if is_there else None)
+    account.verified_at, account.test_failed = None, ""
 
 
 def credentials(account: MpesaAccount) -> Credentials:
@@ -133,7 +195,7 @@ def credentials(account: MpesaAccount) -> Credentials:
         logger.error("%s", error)  # noqa: TRY400 -- it says all; there is no defect here
         raise KeysUnreadable from error
     if not (found.consumer_key and found.consumer_secret and found.passkey):
-        raise NotConfigured
+        raise NotConfigured(NO_KEYS)
     return found
 
 

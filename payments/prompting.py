@@ -27,7 +27,7 @@ from payments import (
     settlement,
 )
 from payments.enums import PaymentStatus
-from payments.models import Payment
+from payments.models import MpesaAccount, Payment
 from payments.refusals import (
     InFlight,
     NotRetryable,
@@ -60,8 +60,11 @@ def request(
     amount: int | None,
     key: str | None,
     accept_risk: bool,
+    account: MpesaAccount | None = None,
 ) -> Prompted:
     """Ask a phone to pay an order, or part of it; whole shillings.
+
+    `account`: one of the shop's that is tested before it is its choice.
 
     `amount` None means the balance. The same key, or an open attempt for the same
     order, phone and amount, returns that payment instead (`is_new` False). The
@@ -83,6 +86,7 @@ def request(
         key=key,
         request_hash=intents.fingerprint("stk", order.pk, phone, amount),
         accept_risk=accept_risk,
+        account=account,
     )
     return _prompt(intent, order)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from payments import hooks, views
+from payments import hooks, views, views_config
 
 
 urlpatterns = [
@@ -19,6 +19,11 @@ urlpatterns = [
     path("payments/mpesa/retry/<str:payment_id>", views.Retry.as_view()),
     path("payments/mpesa/pending", views.Pending.as_view()),
     path("payments/mpesa/failed", views.Failed.as_view()),
+    path("payments/mpesa/config", views_config.Config.as_view()),
+    path("payments/mpesa/config/verify", views_config.ConfigVerify.as_view()),
+    path(
+        "payments/mpesa/config/test-payment", views_config.ConfigTestPayment.as_view()
+    ),
     path("payments/mpesa/callback", hooks.untokened),
 ]
 hook_urlpatterns = [

@@ -106,7 +106,7 @@ class Initiate(ShopView):
             key=_key(request, asked.get("idempotencyKey")),
             accept_risk=asked["acceptRisk"],
         )
-        return _prompted(prompted)
+        return prompt_answer(prompted)
 
 
 class Retry(ShopView):
@@ -118,7 +118,7 @@ class Retry(ShopView):
     )
     def post(self, request: Request, payment_id: str) -> Response:
         """Make a new attempt, the same phone and amount. Cashier and up."""
-        return _prompted(prompting.retry(access=self.access, payment_id=payment_id))
+        return prompt_answer(prompting.retry(access=self.access, payment_id=payment_id))
 
 
 class Status(ShopView):
@@ -215,7 +215,8 @@ def _state(payment: Payment) -> dict[str, Any]:
     return payment_state(payment, language=get_language() or "en")
 
 
-def _prompted(prompted: Prompted) -> Response:
+def prompt_answer(prompted: Prompted) -> Response:
+    """Answer a prompt as the contract says."""
     payment = prompted.payment
     refused = REFUSED.get(error_code(payment) or "")
     words = explain(payment)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from payments.enums import AccountType
+from payments.enums import AccountType, PaymentStatus
 from shops.models import Shop
 from smartduka.lib import sealing
 from smartduka.lib.sealing import SealedText
@@ -45,6 +45,15 @@ class MpesaAccount(models.Model):
     initiator_password_sealed = models.BinaryField(null=True, editable=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    # When each secret was entered, and what the last test of them all said. Any
+    # change takes the test back: `accounts.take_test_back`.
+    consumer_key_set_at = models.DateTimeField(null=True, editable=False)
+    consumer_secret_set_at = models.DateTimeField(null=True, editable=False)
+    passkey_set_at = models.DateTimeField(null=True, editable=False)
+    initiator_password_set_at = models.DateTimeField(null=True, editable=False)
+    verified_at = models.DateTimeField(null=True, editable=False)
+    test_failed = models.CharField(max_length=300, blank=True, editable=False)
 
     # Payments made by hand (C2B) and Pull Transactions.
     validates_strictly = models.BooleanField(
@@ -84,7 +93,7 @@ class MpesaAccount(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Refuse other numbers once used: a change in place is a programming error."""
-        if not self._state.adding and self._is_renumbered() and self._is_used():
+        if not self._state.adding and self._is_renumbered() and self.is_used:
             raise TypeError("Numbers of a used M-Pesa account never change.")
         sealing.freshen(self)
         super().save(*args, **kwargs)
@@ -93,9 +102,19 @@ class MpesaAccount(models.Model):
         numbers = {name: getattr(self, name) for name in self.NUMBERS}
         return not MpesaAccount.objects.filter(pk=self.pk, **numbers).exists()
 
-    def _is_used(self) -> bool:
-        """Whether money was asked for, told of, or may be told of at an address."""
-        used = (self.payments, self.receipts, self.collections, self.hooks)
+    @property
+    def is_used(self) -> bool:
+        """Whether money was asked for, told of, or may be told of at an address.
+
+        A test that failed is no use: it may have shown that a number is wrong.
+        """
+        failed_test = Q(
+            order__is_test=True,
+            status=PaymentStatus.FAILED,
+            decided_at__isnull=False,
+        )
+        asked = self.payments.exclude(failed_test)
+        used = (asked, self.receipts, self.collections, self.hooks)
         return any(rows.exists() for rows in used)
 
 
@@ -138,6 +157,18 @@ class MpesaSettings(models.Model):
         MpesaAccount, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     uses_platform_account = models.BooleanField(default=False)
+    candidate = models.ForeignKey(
+        MpesaAccount,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The account that is being set up: it takes no sale's money yet.",
+    )
+    # Counts the changes of what is live and what is set up: who read an older
+    # number has not seen what somebody else saved.
+    version = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     max_amount = models.PositiveIntegerField(
         null=True, blank=True, help_text="KES per prompt; empty: the installation's."
     )

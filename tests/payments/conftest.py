@@ -25,6 +25,13 @@ def mpesa(monkeypatch):
 
 
 @pytest.fixture
+def prober(monkeypatch, mpesa):
+    """The same M-Pesa, as it tries keys: right until `proof` says otherwise."""
+    monkeypatch.setattr(gateways, "prober", lambda: mpesa)
+    return mpesa
+
+
+@pytest.fixture
 def messages(monkeypatch):
     """What screens were told, as pairs of event and status."""
     told = []

@@ -161,6 +161,7 @@ AT_THE_TILL = [
     (Right.FAILURES, by_call(failures.mark_seen, payment_id=NONSENSE)),
     (Right.FAILURES, by_call(failures.try_again, payment_id=NONSENSE)),
     (Right.REFUND, by_call(refunds.refund_for, refund_id="x")),
+    (Right.SETTINGS, by_json("/api/payments/mpesa/config/verify")),
     (Right.CORRECT, by_call(
         corrections.ask_correction, collection_id="x", amount=Decimal(1), reason="x")),
 ]  # fmt: skip
