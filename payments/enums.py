@@ -22,6 +22,15 @@ class AccountType(models.TextChoices):
     TILL = "till", "Till (Buy Goods)"
 
 
+class Health(models.TextChoices):
+    """How something stands that must be right before money can flow."""
+
+    FINE = "fine", "Fine"
+    LOOK = "look", "Look at this"
+    BROKEN = "broken", "Broken"
+    UNKNOWN = "unknown", "Cannot be known"
+
+
 class PaymentStatus(models.TextChoices):
     """Where an attempt stands. The moves are law: see docs/payments.md."""
 

@@ -14,11 +14,11 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, reverse
 
 from orders.admin import OrderAdmin
 from orders.models import Order
-from payments.admin import attention
+from payments.admin import attention, doctor
 from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
@@ -100,6 +100,15 @@ GROUPS: tuple[tuple[str, tuple[Book, ...]], ...] = (
 BOOKS = tuple(book for _, books in GROUPS for book in books)
 
 
+# A page among the books.
+DOCTOR: dict[str, Any] = {
+    "name": "Go-live doctor",
+    "object_name": "Doctor",
+    "about": "Checks what must be right before money flows, and says what to do.",
+    "add_url": None,
+    "view_only": True,
+}
+
 # The names of books that do not say themselves what people call them.
 NAMES: dict[type[Model], dict[str, str]] = {
     StatementImport: {
@@ -153,6 +162,10 @@ class SmartdukaAdminSite(admin.AdminSite):
         """Sign out, and show the one sign-in page."""
         return pages.logout(request)
 
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Return the pages that are no book, then the books."""
+        return [*doctor.urls(self), *super().get_urls()]
+
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
@@ -184,6 +197,8 @@ class SmartdukaAdminSite(admin.AdminSite):
                 book = self._registry[entry["model"]]
                 entry["name"] = getattr(book, "name_of_book", entry["name"])
                 entry["about"] = getattr(book, "about", "")
+            if entries and name == "M-Pesa":
+                entries.append(DOCTOR | {"admin_url": reverse("admin:doctor")})
             if entries:
                 label = f"group-{number}"
                 groups.append({"name": name, "app_label": label, "models": entries})

@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 
 from orders.admin import OrderFilter
 from orders.models import Order
+from payments.admin import doctor
 from payments.admin.attempts import PaymentFilter
 from payments.admin.corrections import CorrectionFilter
 from payments.admin.messages import NoticeFilter
@@ -109,6 +110,8 @@ QUESTIONS = (
 )  # fmt: skip
 NOT_PAID = "Payments failed today"
 NOT_PAID_REMEDY = "See why, and what the customer can do."
+SICK = "The go-live doctor found something broken"
+SICK_REMEDY = "See what, and what to do; then check again."
 
 
 def waiting(request: HttpRequest, site: admin.AdminSite) -> list[Waiting]:
@@ -117,7 +120,8 @@ def waiting(request: HttpRequest, site: admin.AdminSite) -> list[Waiting]:
     One bounded count for each question.
     """
     found = [_asked(request, site, one) for one in QUESTIONS]
-    return [one for one in (*found, _not_paid_today(request, site)) if one is not None]
+    found += [_broken(request), _not_paid_today(request, site)]
+    return [one for one in found if one is not None]
 
 
 def _asked(
@@ -127,6 +131,11 @@ def _asked(
     count = _count(request, site, one.model, one.newest, condition)
     address = _address(one.model, look=one.key)
     return _told(count, one.name, one.remedy, one.tone, address)
+
+
+def _broken(request: HttpRequest) -> Waiting | None:
+    count = doctor.broken(request, MOST + 1)
+    return _told(count, SICK, SICK_REMEDY, cells.BAD, reverse("admin:doctor"))
 
 
 def _not_paid_today(request: HttpRequest, site: admin.AdminSite) -> Waiting | None:

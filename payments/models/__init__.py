@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from payments.models.accounts import AccountHook, MpesaAccount, MpesaSettings
 from payments.models.audit import AuditChain, AuditMark, AuditSeal
+from payments.models.examinations import Examination
 from payments.models.money import Allocation, Collection
 from payments.models.notices import Notice
 from payments.models.payments import (
@@ -36,6 +37,7 @@ __all__ = [
     "CodeClaim",
     "Collection",
     "Correction",
+    "Examination",
     "FailedPayment",
     "Movement",
     "MpesaAccount",

@@ -21,6 +21,7 @@ from smartduka.lib.sealing import SealedText, Unsealable
 # A round that finds nothing left ends the work. So many find something only where a
 # process that knows the old keys alone keeps sealing.
 ROUNDS = 10
+SURVEYED_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -136,3 +137,43 @@ def _reseal(sealed: Sealed, row: Any, tally: Tally, *, is_first: bool) -> int:
     else:
         tally.changed_meanwhile += 1
     return 1
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a look found: nothing is changed. `stale` is counted in rows."""
+
+    looked_at: int = 0
+    stale: int = 0
+    is_cut: bool = False
+    unreadable: list[str] = field(default_factory=list)
+
+
+def survey(*, most: int) -> Survey:
+    """Open every secret of at most `most` rows; say which need a person or new keys."""
+    found = Survey()
+    for sealed in sealed_models():
+        for rows in _batches(sealed, SURVEYED_AT_ONCE):
+            for row in rows:
+                if found.looked_at >= most:
+                    found.is_cut = True
+                    return found
+                found.looked_at += 1
+                found.stale += _is_stale(sealed, row, found.unreadable)
+    return found
+
+
+def _is_stale(sealed: Sealed, row: Any, unreadable: list[str]) -> bool:
+    """Whether a readable value of a row is under an old key."""
+    is_stale = False
+    for secret in sealed.secrets:
+        token = getattr(row, secret.column)
+        if not token:
+            continue
+        try:
+            sealing.unseal(token, bound_to=secret.bound_to(row))
+        except Unsealable as error:
+            unreadable.append(str(error))
+            continue
+        is_stale |= sealing.is_stale(token)
+    return is_stale

@@ -57,6 +57,7 @@ def test_home_names_the_books_as_people_do(alice):
         "M-Pesa": [
             "M-Pesa messages", "M-Pesa receipts", "M-Pesa statements",
             "Fees and transfers", "M-Pesa settings", "M-Pesa accounts",
+            "Go-live doctor",
         ],
         "Shop": ["Products", "How stock moved", "Staff", "Shops"],
     }  # fmt: skip

@@ -1,0 +1,1 @@
+"""The go-live doctor: what must be right before money flows, looked at and explained."""
