@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0008_failed_payments'),
+        ('payments', '0009_account_setup'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
