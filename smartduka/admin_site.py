@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, reverse
 
 from orders.admin import OrderAdmin
 from orders.models import Order
-from payments.admin import attention, doctor
+from payments.admin import attention, doctor, home
 from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
@@ -164,13 +164,16 @@ class SmartdukaAdminSite(admin.AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Return the pages that are no book, then the books."""
-        return [*doctor.urls(self), *super().get_urls()]
+        return [*doctor.urls(self), *home.urls(self), *super().get_urls()]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Show what waits for a person, and the books."""
-        more = {"waiting": attention.waiting(request, self)}
+        """Show what waits for a person, the day's figures, and the books."""
+        more = home.context(request) | {
+            "waiting": attention.waiting(request, self),
+            "waiting_s": home.WAITING_S,
+        }
         return super().index(request, more | (extra_context or {}))
 
     def app_index(

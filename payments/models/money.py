@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Upper
+from django.db.models.functions import Coalesce, Upper
 
 from orders.models import Order
 from payments.enums import AllocationKind, Binding, Source
@@ -64,6 +64,16 @@ class Collection(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                F("shop"), Coalesce("paid_at", "sighted_at"), name="collection_day"
+            ),
+            models.Index(
+                fields=["shop"],
+                condition=Q(allocated__lt=F("amount"), reversed_at__isnull=True),
+                name="collection_unmatched",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "account", "receipt"],
@@ -138,6 +148,21 @@ class Allocation(AppendOnly):
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            # What few rows are: a sale's and a reserved portion are not looked for.
+            models.Index(
+                fields=["kind", "created_at"],
+                condition=Q(
+                    kind__in=[
+                        AllocationKind.SURPLUS,
+                        AllocationKind.CREDIT,
+                        AllocationKind.REFUNDED,
+                        AllocationKind.CORRECTION,
+                    ]
+                ),
+                name="allocation_unusual",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(amount__gt=0), name="allocation_amount_is_positive"

@@ -165,7 +165,7 @@ def test_home_looks_at_the_newest_and_counts_to_its_limit(alice, monkeypatch):
 
 def test_home_costs_one_count_for_each_question(alice, ours):
     with CaptureQueriesContext(connection) as captured:
-        alice.get("/admin/")
+        alice.get("/admin/home/waiting/")
 
     counts = [one["sql"] for one in captured if "COUNT(" in one["sql"]]
     assert len(counts) == len(attention.QUESTIONS) + 1
