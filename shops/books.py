@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.filters import SimpleListFilter
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -276,7 +277,11 @@ class BookAdmin(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list under its own name, with a sentence on what it is."""
+        """Show the list under its own name, with a sentence on what it is.
+
+        Raises Http404 for an action on rows that are not the person's.
+        """
+        self._require_chosen(request)
         named = {"title": self.name_of_book, "subtitle": None, "about": self.about}
         return super().changelist_view(request, named | (extra_context or {}))
 
@@ -346,6 +351,18 @@ class BookAdmin(ModelAdmin):
             obj.save()
         elif form.changed_data:
             obj.save(update_fields=form.changed_data)
+
+    def _require_chosen(self, request: HttpRequest) -> None:
+        keys = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
+        if not keys:
+            return
+        rows = self.get_queryset(request).select_related(None).order_by()
+        try:
+            found = rows.filter(pk__in=keys).values("pk").distinct().count()
+        except (ValueError, ValidationError, OverflowError):
+            raise Http404 from None
+        if found != len(keys):
+            raise Http404
 
     def _shop_of(self, row: Any) -> Shop | None:
         for shop_path in (self.shop_path or "", *self.other_shop_paths):

@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -62,9 +61,9 @@ def offer(request: HttpRequest, collection: Collection | None) -> str:
 def place_view(
     admin: ModelAdmin[Any], request: HttpRequest, collection_id: int
 ) -> HttpResponse:
-    """Ask which shop's it is, and hand it over."""
+    """Ask which shop's it is, and hand it over. Not there but for the operator."""
     if not reach_of(request).may(Right.PLATFORM):
-        raise PermissionDenied
+        raise Http404
     collection = (
         Collection.objects.select_related("account", "shop")
         .filter(pk=collection_id)
