@@ -356,7 +356,8 @@ class BookAdmin(ModelAdmin):
         keys = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
         if not keys:
             return
-        rows = self.get_queryset(request).select_related(None).order_by()
+        # Whose they are, whatever part of those a list shows: a row may have left it.
+        rows = BookAdmin.get_queryset(self, request).select_related(None).order_by()
         try:
             found = rows.filter(pk__in=keys).values("pk").distinct().count()
         except (ValueError, ValidationError, OverflowError):

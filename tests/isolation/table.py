@@ -196,6 +196,8 @@ TABLE: dict[str, Walk] = {
     "admin/<url>": Walk(ids=beyond_the_books, is_page=False),
     "admin/r/<path:content_type_id>/<path:object_id>/": Walk(ids=every_row, is_page=False),
     "admin/autocomplete/": plain(),  # see test_autocomplete_offers_nothing
+    "admin/payments/failedpayment/export.csv": plain(),
+    "admin/payments/failedpayment/export.xlsx": plain(),
     "admin/payments/refund/of/<int:collection_id>/": Walk(ids=COLLECTION, body=REASON),
     "admin/payments/refund/<path:object_id>/approve/": one("payments.Refund"),
     "admin/payments/refund/<path:object_id>/refuse/": one("payments.Refund", body=REASON),

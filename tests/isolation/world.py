@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import CharField, ForeignKey, TextField, UUIDField
 
 from payments import demo, gateways
+from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
 from payments.models import CodeClaim, Payment
 from shops.enums import Role
@@ -38,6 +39,7 @@ OWNED = {
     "payments.MpesaSettings": "shop",
     "payments.AccountHook": "account__shop",
     "payments.Payment": "shop",
+    "payments.FailedPayment": "shop",
     "payments.PaymentEvent": "payment__shop",
     "payments.OrganisationRequest": "account__shop",
     "payments.Notice": "payment__shop",
@@ -54,6 +56,8 @@ OWNED = {
     "payments.Movement": "account__shop",
     "payments.Correction": "collection__shop",
 }
+# A book that shows a part of another book's rows: which part.
+PARTS = {"payments.FailedPayment": {"status": PaymentStatus.FAILED}}
 # Rows of no shop: nothing of a person, a sale or money is in them.
 UNOWNED = {
     "payments.PhoneGuard": "per number, for all shops together",
@@ -115,7 +119,8 @@ class World:
 
 
 def owned(label: str, shop: Any) -> Any:
-    rows = apps.get_model(label)._base_manager.filter(**{OWNED[label]: shop.pk})
+    of_shop = {OWNED[label]: shop.pk} | PARTS.get(label, {})
+    rows = apps.get_model(label)._base_manager.filter(**of_shop)
     return rows.order_by("pk").distinct()
 
 
@@ -213,7 +218,7 @@ def secrets_of(shop: Any) -> tuple[str, ...]:
     for label in OWNED:
         rows = apps.get_model(label)._base_manager
         theirs |= texts(owned(label, shop))
-        others = rows.exclude(pk__in=owned(label, shop).values("pk"))
+        others = rows.exclude(**{OWNED[label]: shop.pk})
         known |= {one.lower() for one in texts(others)}
     return tuple(sorted(one for one in theirs if one.lower() not in known))
 
