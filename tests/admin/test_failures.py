@@ -399,12 +399,12 @@ def test_what_left_the_list_meanwhile_is_said(alice, mpesa, name):
     assert (mpesa.pushes, mpesa.questions) == ([], [])
 
 
-def test_key_that_is_none_does_nothing(alice):
+def test_key_that_is_none_is_not_there(alice):
     body = {"action": "mark_seen", "_selected_action": ["nonsense"]}
 
     with nothing_changes():
         response = alice.client.post(LIST, body, follow=True)
-    assert told(response) == [pages.GONE]
+    assert response.status_code == 404
 
 
 # Ask M-Pesa.

@@ -153,6 +153,18 @@ TABLE: dict[str, Walk] = {
     "api/payments/mpesa/retry/<str:payment_id>": Walk(ids=PAYMENT, is_json=True),
     "api/payments/mpesa/pending": plain(is_json=True),
     "api/payments/mpesa/failed": plain(is_json=True),
+    "api/payments/mpesa/config": plain(
+        body(
+            type="paybill", shortCode=first("payments.MpesaAccount", "shortcode"),
+            partyB=first("payments.MpesaAccount", "party_b"), consumerKey="guessed",
+            consumerSecret="guessed", passkey="guessed",
+        ),
+        is_json=True,
+    ),
+    "api/payments/mpesa/config/verify": plain(is_json=True),
+    "api/payments/mpesa/config/test-payment": plain(
+        body(phoneNumber="0712345678"), is_json=True, answers=ANYTHING | {201},
+    ),
     "api/payments/mpesa/callback": plain(body(Body={}), is_json=True),
     "api/": plain(answers=NOT_THERE),
     # Pages of nobody's.
