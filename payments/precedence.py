@@ -30,6 +30,7 @@ WENT_BACK = "Its money was given back or corrected before we knew whose it was."
 ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
 SAME_SALES = "This money was another payment's of this sale."
 ANOTHERS = "This money was another payment's."
+GUESSED = "Its own money was used before; what it has was guessed to be its money."
 WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
 
@@ -213,10 +214,13 @@ def _guessed(payment: Payment) -> Collection | None:
 def swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     """Exchange receipts: this payment's was guessed, and its own lies unbound.
 
-    Both are of the same amount, so no shilling moves. A payment whose receipt is
-    missing gives its lack to the other, which is then merged by `matching`.
+    Both are of the same amount, so no shilling moves. Never with money that was used: it
+    went back, or pays, under its own number. A payment whose receipt is missing gives
+    its lack to the other, which is then merged by `matching`.
     """
     if not outranks(proof.binding, Binding.FIT) or known.amount != payment.amount:
+        return False
+    if known.allocated:
         return False
     guessed = _guessed(payment)
     if guessed is None:
@@ -269,6 +273,12 @@ def merge(payment: Payment, known: Collection, proof: Proof) -> bool:
     )
     news.publish(payment, payment.order, "payment.updated")
     return True
+
+
+def doubt_guess(payment: Payment, proof: Proof) -> None:
+    """Say that a payment's own money was used before, and what it has was guessed."""
+    if _guessed(payment) is not None:
+        lifecycle.note(payment, source=proof.source, reason=GUESSED, alarm=GUESSED)
 
 
 def words_for(used: set[str]) -> list[str]:

@@ -335,8 +335,11 @@ def _reverse_at_once(payment: Payment, proof: Proof) -> None:
 
 def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
     """More money on a completed payment, which was counted as nobody's before."""
+    was_used = known.allocated > 0
     _bind(order, payment, proof, known)
     _note_added(order, payment, proof)
+    if was_used:
+        precedence.doubt_guess(payment, proof)
 
 
 def _note_added(order: Order, payment: Payment, proof: Proof) -> None:

@@ -14,6 +14,7 @@ from payments import (
     questions,
     receipts,
     refunds,
+    reversals,
     schedule,
     settlement,
 )
@@ -30,7 +31,7 @@ from tests.support.gateway import final
 
 pytestmark = pytest.mark.django_db
 
-R1 = "UAE5B2K9QT"
+R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
 MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
@@ -276,6 +277,29 @@ def test_other_money_that_people_used_is_not_taken(
     assert list(
         Collection.objects.order_by("pk").values_list("receipt", "payment")
     ) == [(R1, None), (None, payment.pk)]
+
+
+def test_money_that_went_back_keeps_its_number(account, payment, order, time):
+    """R1 was sent back as nobody's; the callback says that it was this prompt's."""
+    fail(payment)
+    back = sight(account)
+    reversals.prove_reversed(
+        back.collection_id, receipt="", source=Source.STATEMENT, at=clock.now()
+    )
+    time.turn(30)
+    Payment.objects.update(asked_at=clock.now())
+    sight(account, number=R2)
+    succeed(payment, receipt=None, source=Source.QUERY)
+    assert Collection.objects.get(payment=payment).receipt == R2
+
+    assert succeed(payment) == Outcome.ADDED
+
+    reversed_, guessed = Collection.objects.order_by("pk")
+    assert (reversed_.receipt, kinds(reversed_)) == (R1, [("refunded", kes(250), None)])
+    assert (guessed.receipt, guessed.reversed_at) == (R2, None)
+    assert kinds(guessed) == [("sale", kes(250), order.pk)]
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", precedence.GUESSED)
 
 
 @pytest.mark.parametrize("then", ["callback", "its reference"])
