@@ -30,6 +30,7 @@ WENT_BACK = "Its money was given back or corrected before we knew whose it was."
 ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
 SAME_SALES = "This money was another payment's of this sale."
 ANOTHERS = "This money was another payment's."
+DOUBLE = "Counted twice: its receipt came with money that people had used already."
 GUESSED = "Its own money was used before; what it has was guessed to be its money."
 WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
@@ -275,10 +276,29 @@ def merge(payment: Payment, known: Collection, proof: Proof) -> bool:
     return True
 
 
-def doubt_guess(payment: Payment, proof: Proof) -> None:
-    """Say that a payment's own money was used before, and what it has was guessed."""
-    if _guessed(payment) is not None:
+def doubt_other_money(payment: Payment, proof: Proof) -> None:
+    """Doubt what else a payment has, for its receipt came with money that was used.
+
+    What a question proved is that very money, counted twice: two people correct it.
+    What was guessed to be its money is there, and somebody else's perhaps.
+    """
+    answered = Collection.objects.filter(payment=payment, receipt__isnull=True)
+    if answered.update(disputed=DOUBLE, disputed_at=clock.now()):
+        lifecycle.note(payment, source=proof.source, reason=DOUBLE, alarm=DOUBLE)
+    elif _guessed(payment) is not None:
         lifecycle.note(payment, source=proof.source, reason=GUESSED, alarm=GUESSED)
+
+
+def no_longer_double(payment: Payment, receipt: str | None) -> str:
+    """End that doubt where the money got a receipt of its own; return the alarm then.
+
+    It is there, and was guessed to be this payment's.
+    """
+    doubted = Collection.objects.filter(
+        payment=payment, receipt=receipt, disputed=DOUBLE
+    )
+    ended = doubted.update(disputed="", disputed_at=None)
+    return GUESSED if ended and payment.alarm == DOUBLE else payment.alarm
 
 
 def words_for(used: set[str]) -> list[str]:

@@ -339,7 +339,7 @@ def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> N
     _bind(order, payment, proof, known)
     _note_added(order, payment, proof)
     if was_used:
-        precedence.doubt_guess(payment, proof)
+        precedence.doubt_other_money(payment, proof)
 
 
 def _note_added(order: Order, payment: Payment, proof: Proof) -> None:
@@ -426,6 +426,7 @@ def _fill_receipt(payment: Payment, proof: Proof) -> bool:
         reason=f"Receipt {proof.receipt} filled in",
         notice_id=proof.notice_id,
         receipt=proof.receipt,
+        alarm=precedence.no_longer_double(payment, proof.receipt),
         next_ask_at=None,
     )
     news.publish(payment, payment.order, "payment.updated")

@@ -325,3 +325,52 @@ def test_what_a_question_proved_gets_the_receipt_that_was_nobodys(order, time, t
     assert (payment.receipt, payment.alarm) == (R1, "")
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     assert ours.receipt_row.number == R1
+
+
+@pytest.mark.parametrize("use", ["given back", "the same sale"])
+def test_what_was_used_and_counted_twice_is_disputed(
+    duka, manager, operator, time, use
+):
+    """Its row fitted no prompt, so people used it, and then the callback names it."""
+    account = accounts.platform_account()
+    sale = OrderFactory(shop=duka, total=500)
+    payment = PaymentFactory(order=sale, phone=FULL, amount=250)
+    succeed(payment, receipt=None, source=Source.QUERY)
+    receipt = sight(account, payer="")
+    if use == "given back":
+        refunds.ask(
+            access=refunds.Operator(operator.user), method="cash", restocks=False,
+            collection_id=receipt.collection_id, amount=250, reason="He was here",
+        )  # fmt: skip
+    else:
+        drawer.hand_to_shop(operator.user, receipt.collection, duka)
+        spend(manager, receipt, sale)
+
+    assert succeed(payment) == Outcome.ADDED
+
+    answered, used = Collection.objects.order_by("pk")
+    assert (answered.receipt, answered.disputed) == (None, precedence.DOUBLE)
+    assert (used.receipt, used.payment_id, used.disputed) == (R1, payment.pk, "")
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.DOUBLE
+
+
+def test_counted_twice_is_no_longer_said_of_what_gets_a_receipt(
+    account, payment, order, manager
+):
+    fail(payment)
+    receipt = sight(account, payer="2547 ***** 111")
+    refunds.ask(
+        access=manager, collection_id=receipt.collection_id, method="cash",
+        amount=250, reason="He was here", restocks=False,
+    )  # fmt: skip
+    succeed(payment, receipt=None, source=Source.QUERY)
+    succeed(payment)
+    assert Collection.objects.get(receipt=None).disputed == precedence.DOUBLE
+
+    sight(account, number=R2)
+
+    filled = Collection.objects.get(receipt=R2)
+    assert (filled.payment_id, filled.disputed) == (payment.pk, "")
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.GUESSED
