@@ -7,6 +7,8 @@ stays gone, and every payment that loses says so. Call under the locks of `settl
 
 from __future__ import annotations
 
+from django.db.models import F
+
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
 from orders.models import Order
@@ -185,6 +187,44 @@ def is_proved_apart(payment: Payment) -> bool:
         new=PaymentStatus.COMPLETED,
         source__in=(Source.QUERY, Source.CALLBACK),
     ).exists()
+
+
+def part(payment: Payment, spent: Collection, proof: Proof) -> None:
+    """Part a payment from money that people had used before it was guessed to be its.
+
+    M-Pesa names another receipt for the payment, or another payment for the receipt:
+    what was given back or kept was that one's. Whose it is, is open then.
+    """
+    asked = spent.refunds.order_by("asked_at").first()
+    spent.payment, spent.binding = None, ""
+    spent.shop_id = asked.shop_id if asked is not None else spent.shop_id
+    spent.save(update_fields=["payment", "binding", "shop"])
+    alarm = "" if payment.alarm in (WENT_BACK, WAS_KEPT) else payment.alarm
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Receipt {spent.receipt} is another payment's: ours is to follow",
+        receipt="",
+        alarm=alarm,
+    )
+
+
+def used_before(payment: Payment) -> Collection | None:
+    """Money that was guessed to be this payment's, and that people had used by then.
+
+    Nothing of it ever was for the payment's sale. Locks it.
+    """
+    rows = Collection.objects.select_for_update(no_key=True)
+    guessed = rows.filter(
+        payment=payment,
+        binding=Binding.FIT,
+        reversed_at__isnull=True,
+        allocated=F("amount"),
+    ).first()
+    if guessed is None:
+        return None
+    its_own = guessed.allocations.filter(order_id=payment.order_id)
+    return None if its_own.exists() else guessed
 
 
 def drop_guess(payment: Payment, proof: Proof) -> bool:

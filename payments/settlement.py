@@ -108,7 +108,12 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         return Outcome.RECEIPT_TAKEN
     is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
     if known is not None and (known.payment_id is not None or known.allocated):
+        _give_its_own(order, known, proof)
         known = precedence.take(payment, known, proof)
+    if is_completed and proofs.outranks(proof.binding, Binding.FIT):
+        spent = precedence.used_before(payment)
+        if spent is not None:
+            precedence.part(payment, spent, proof)
     if known is not None:
         if not is_completed:
             return _complete(order, payment, proof, known)
@@ -294,6 +299,25 @@ def _collect(order: Order, payment: Payment, proof: Proof) -> None:
     ledger.allocate(collection, portions, actor=payment.created_by)
 
 
+def _give_its_own(order: Order, known: Collection, proof: Proof) -> None:
+    """Count the own money of a payment for which used money was guessed wrongly.
+
+    M-Pesa said that it was paid, so its money is somewhere: the receipt is to follow.
+    `order` is under its lock; the other payment's is locked.
+    """
+    if known.payment_id is None:
+        return
+    other_order, other = locked(known.payment_id)
+    if other_order == order:
+        other_order = other.order = order
+    if precedence.used_before(other) != known:
+        return
+    precedence.part(other, known, proof)
+    known.refresh_from_db()
+    _collect(other_order, other, Proof(Source.QUERY))
+    news.publish(other, other_order, "payment.updated")
+
+
 def _bind(order: Order, payment: Payment, proof: Proof, known: Collection) -> None:
     """Give money that was nobody's to its payment, and share it out."""
     changed = Collection.objects.filter(
@@ -343,6 +367,17 @@ def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> N
 
 
 def _note_added(order: Order, payment: Payment, proof: Proof) -> None:
+    others = Collection.objects.filter(payment=payment).exclude(receipt=proof.receipt)
+    if not others.exists():
+        lifecycle.note(
+            payment,
+            source=proof.source,
+            reason=f"{format_kes(payment.amount)} arrived, receipt {proof.receipt}",
+            notice_id=proof.notice_id,
+            receipt=proof.receipt,
+        )
+        news.publish(payment, order, "payment.updated")
+        return
     lifecycle.note(
         payment,
         source=proof.source,

@@ -1,0 +1,134 @@
+"""Money that people used, and that was guessed to be a payment's only afterwards."""
+
+import pytest
+from django.db import transaction
+
+from payments import drawer, ledger, matching, precedence, receipts, refunds, settlement
+from payments.enums import Source
+from payments.models import Collection, MpesaSettings, Payment
+from payments.receipts import Told
+from payments.settlement import Outcome, Proof
+from shops.tenancy import Access
+from smartduka.lib import clock
+from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.support.facts import kes, sale_of
+
+
+pytestmark = pytest.mark.django_db
+
+R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
+MASKED, FULL = "2547 ***** 678", "254712345678"
+
+
+@pytest.fixture(autouse=True)
+def _quiet(messages, time, mpesa):
+    return messages
+
+
+@pytest.fixture
+def account(duka):
+    account = MpesaAccountFactory(
+        shop=duka, type="till", shortcode="600300", party_b="300300"
+    )
+    MpesaSettings.objects.update_or_create(
+        shop=duka, defaults={"account": account, "uses_platform_account": False}
+    )
+    return account
+
+
+@pytest.fixture
+def payment(order, account, time):
+    return PaymentFactory(order=order, phone=FULL)
+
+
+@pytest.fixture
+def manager(mary):
+    return Access(mary.user, mary.shop, "manager")
+
+
+def sight(account, number=R1, source=Source.PULL, payer=MASKED):
+    with transaction.atomic():
+        receipt = receipts.sight(account, Told(number, kes(250), payer), source)
+    matching.resolve(receipt.pk)
+    receipt.refresh_from_db()
+    return receipt
+
+
+def succeed(payment, receipt, source=Source.CALLBACK):
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        proof = Proof(source, receipt, FULL if receipt else "")
+        return settlement.record_success(order, locked, proof)
+
+
+def use(manager, receipt, how):
+    if how == "credit":
+        drawer.keep_as_credit(
+            access=manager, piece=f"collection:{receipt.collection_id}",
+            customer="0712345678", reason="Nobody knows for what",
+        )  # fmt: skip
+        return
+    refunds.ask(
+        access=manager, collection_id=receipt.collection_id, method="cash",
+        amount=250, reason="He was here", restocks=False,
+    )  # fmt: skip
+
+
+def kinds(collection):
+    rows = ledger.current(collection).order_by("pk")
+    return [(one.kind, one.amount, one.order_id) for one in rows]
+
+
+@pytest.fixture
+def guessed(account, payment, manager, request):
+    """R1 was used as nobody's; then a question proved the prompt that it may fit."""
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
+    Payment.objects.update(asked_at=clock.now())
+    use(manager, sight(account), getattr(request, "param", "refunded"))
+    succeed(payment, None, Source.QUERY)
+    payment.refresh_from_db()
+    assert (payment.receipt, sale_of(payment.order)[0]) == (R1, "open")
+    return Collection.objects.get()
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["unknown", "nobody's"])
+@pytest.mark.parametrize("guessed", ["refunded", "credit"], indirect=True)
+def test_its_own_receipt_brings_its_own_money(guessed, payment, account, is_told):
+    used = kinds(guessed)
+    if is_told:
+        sight(account, R2)
+
+    assert succeed(payment, R2) == Outcome.ADDED
+    for receipt_id in matching.due(10):
+        matching.look(receipt_id)
+
+    before, own = Collection.objects.order_by("pk")
+    assert (before.receipt, before.payment_id, kinds(before)) == (R1, None, used)
+    assert (own.receipt, own.payment_id) == (R2, payment.pk)
+    assert kinds(own) == [("sale", kes(250), payment.order_id)]
+    assert sale_of(payment.order) == ("paid", kes(250), kes(0), kes(0))
+    payment.refresh_from_db()
+    assert (payment.status, payment.receipt, payment.alarm) == ("completed", R2, "")
+
+
+@pytest.mark.parametrize("is_same_sale", [False, True])
+def test_who_loses_it_to_its_payment_has_its_own(
+    guessed, payment, order, duka, is_same_sale
+):
+    """The callback of another prompt names R1: what went back was that one's."""
+    sale = order if is_same_sale else OrderFactory(shop=duka)
+    other = PaymentFactory(order=sale, phone="254712340678", amount=250)
+
+    assert succeed(other, R1) == Outcome.COMPLETED
+
+    before, own = Collection.objects.order_by("pk")
+    assert (before.receipt, before.payment_id) == (R1, other.pk)
+    assert kinds(before) == [("refunded", kes(250), None)]
+    assert (own.receipt, own.payment_id) == (None, payment.pk)
+    assert kinds(own) == [("sale", kes(250), order.pk)]
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    for one, alarm in ((payment, ""), (other, precedence.WENT_BACK)):
+        one.refresh_from_db()
+        assert (one.status, one.alarm) == ("completed", alarm)
