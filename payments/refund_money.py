@@ -17,9 +17,10 @@ from typing import Any
 from django.db import connection
 
 from orders import lifecycle as order_lifecycle
+from orders.enums import OrderStatus
 from orders.models import Order
-from payments import ledger
-from payments.enums import AllocationKind, RefundState
+from payments import ledger, lifecycle, news, precedence
+from payments.enums import AllocationKind, Binding, RefundState, Source
 from payments.models import (
     Allocation,
     Collection,
@@ -133,6 +134,11 @@ def _touched(collection_id: int) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
         .exclude(payment=None)
         .values_list("payment_id", flat=True)
     )
+    payment_ids |= set(
+        Refund.objects.filter(collection=collection_id)
+        .exclude(payment=None)
+        .values_list("payment_id", flat=True)
+    )
     order_ids = set(rows.exclude(order=None).values_list("order_id", flat=True))
     order_ids |= set(
         Payment.objects.filter(pk__in=payment_ids).values_list("order_id", flat=True)
@@ -182,21 +188,21 @@ def reserve(
     return Reserved(allocation, tuple(parts))
 
 
-def put_back(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
-    """Free what a refund reserved, to where it was. Needs the locks."""
+def put_back(
+    held: Held, refund: Refund, *, actor: Any, reason: str, is_gone: bool = False
+) -> None:
+    """Free what a refund reserved, to where it was. Needs the locks.
+
+    What M-Pesa said meanwhile is another payment's goes to that one's sale, unless it
+    `is_gone` by another road. Locks the products of a sale that becomes paid.
+    """
     _release_reserved(held, refund, actor=actor, reason=reason)
-    portions = []
+    owner = _new_owner(held, refund)
+    if owner is not None and not is_gone:
+        _give_to(owner, held, refund, actor=actor)
+        return
     for part in _parts(refund):
-        source = part.source
-        portions.append(
-            ledger.Portion(
-                AllocationKind(source.kind), part.amount, source.order, source.reason,
-                source.payment, source.customer,
-            )
-        )  # fmt: skip
-        if source.kind == AllocationKind.SURPLUS and source.order_id is not None:
-            order_lifecycle.regain_surplus(held.orders[source.order_id], part.amount)
-    ledger.allocate(held.collection, portions, actor=actor)
+        _restore(held, part, actor=actor)
 
 
 def book(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
@@ -320,6 +326,68 @@ def _take(
     )  # fmt: skip
     if portion.kind == AllocationKind.SURPLUS and portion.order_id is not None:
         order_lifecycle.give_up_surplus(held.orders[portion.order_id], taken)
+
+
+def _new_owner(held: Held, refund: Refund) -> Payment | None:
+    """The payment to which M-Pesa gave the money after its refund was asked for."""
+    collection = held.collection
+    if collection.payment_id in (None, refund.payment_id):
+        return None
+    is_told = collection.binding in (Binding.TOKEN, Binding.REFERENCE)
+    return held.payments[collection.payment_id] if is_told else None
+
+
+def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
+    """Let the sale of its owner take what was to go back; tell the sales that lose it."""
+    kept = Decimal(0)
+    for part in _parts(refund):
+        source = part.source
+        if source.order_id == owner.order_id:
+            kept += _restore(held, part, actor=actor)
+        elif source.kind == AllocationKind.SALE and source.order_id is not None:
+            order = held.orders[source.order_id]
+            if order.status == OrderStatus.OPEN:
+                order_lifecycle.give_back(
+                    order, part.amount, actor=None, restocks=False
+                )
+            _tell(held, source.payment_id or refund.payment_id)
+    taken = order_lifecycle.take_payment(
+        owner.order, refund.amount - kept, actor=owner.created_by
+    )
+    ledger.allocate(
+        held.collection,
+        [
+            ledger.Portion(AllocationKind.SALE, taken.to_sale, owner.order),
+            ledger.Portion(AllocationKind.SURPLUS, taken.surplus, owner.order),
+        ],
+        actor=owner.created_by,
+    )
+    alarm = "" if owner.alarm == precedence.WENT_BACK else owner.alarm
+    reason = "Its money did not go back: it is there for its sale"
+    lifecycle.note(owner, source=Source.PERSON, reason=reason, alarm=alarm)
+    news.publish(owner, owner.order, "payment.updated")
+
+
+def _tell(held: Held, payment_id: uuid.UUID | None) -> None:
+    """Say at the payment that was made of it that the money is another sale's."""
+    if payment_id is None:
+        return
+    payment, words = held.payments[payment_id], precedence.ANOTHER_SALES
+    lifecycle.note(payment, source=Source.PERSON, reason=words, alarm=words)
+    news.publish(payment, payment.order, "payment.updated")
+
+
+def _restore(held: Held, part: RefundPart, *, actor: Any) -> Decimal:
+    """Put back a part of a refund to where it was; return how much it is, in KES."""
+    source = part.source
+    portion = ledger.Portion(
+        AllocationKind(source.kind), part.amount, source.order, source.reason,
+        source.payment, source.customer,
+    )  # fmt: skip
+    ledger.allocate(held.collection, [portion], actor=actor)
+    if source.kind == AllocationKind.SURPLUS and source.order_id is not None:
+        order_lifecycle.regain_surplus(held.orders[source.order_id], part.amount)
+    return part.amount
 
 
 def _release_reserved(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:

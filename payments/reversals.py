@@ -402,7 +402,7 @@ def _book_reversal(
         _done(held, undecided, receipt, reason)
     elif undecided is not None:
         words = "M-Pesa sent this money back meanwhile"
-        _fail(held, undecided, words)
+        _fail(held, undecided, words, is_gone=True)
     if held.left > 0:
         _book_unasked(held, receipt, reason)
     Collection.objects.filter(pk=collection.pk).update(reversed_at=at)
@@ -509,9 +509,13 @@ def _undone(refund_id: uuid.UUID, why: str) -> Verdict:
     return Verdict.APPLIED
 
 
-def _fail(held: refund_money.Held, refund: Refund, why: str) -> None:
-    """Certainly nothing went back: the money is what it was."""
-    refund_money.put_back(held, refund, actor=None, reason=f"Not sent back: {why}")
+def _fail(
+    held: refund_money.Held, refund: Refund, why: str, *, is_gone: bool = False
+) -> None:
+    """Certainly nothing went back by it: the money is what it was, or `is_gone`."""
+    refund_money.put_back(
+        held, refund, actor=None, reason=f"Not sent back: {why}", is_gone=is_gone
+    )
     refund_money.move(refund, RefundState.FAILED, reason=why, why_failed=why[:200])
 
 

@@ -3,7 +3,16 @@
 import pytest
 from django.db import transaction
 
-from payments import drawer, ledger, matching, precedence, receipts, refunds, settlement
+from payments import (
+    drawer,
+    ledger,
+    matching,
+    precedence,
+    receipts,
+    refunds,
+    reversals,
+    settlement,
+)
 from payments.enums import Source
 from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
@@ -132,3 +141,68 @@ def test_who_loses_it_to_its_payment_has_its_own(
     for one, alarm in ((payment, ""), (other, precedence.WENT_BACK)):
         one.refresh_from_db()
         assert (one.status, one.alarm) == ("completed", alarm)
+
+
+@pytest.mark.parametrize("total", [250, 400], ids=["paid", "open"])
+def test_what_does_not_go_back_is_for_the_sale_of_its_owner(
+    account, payment, order, manager, alice, duka, total
+):
+    """It had paid another sale, and waited to go back when its callback came."""
+    with transaction.atomic():
+        found, locked = settlement.locked(payment.pk)
+        settlement.record_failure(found, locked, "1032", source=Source.CALLBACK)
+    Payment.objects.update(asked_at=clock.now())
+    MpesaSettings.objects.update(second_person_from=100)
+    mine = OrderFactory(shop=duka, total=total)
+    receipt = sight(account)
+    typed = drawer.apply(
+        access=manager, piece=f"collection:{receipt.collection_id}",
+        order_id=mine.pk, reason="It is this one's",
+    )  # fmt: skip
+    refund = refunds.ask(
+        access=manager, collection_id=receipt.collection_id, method="cash",
+        amount=250, reason="He was here", restocks=False,
+    )  # fmt: skip
+    succeed(payment, R1)
+    assert sale_of(order)[0] == "open"
+
+    refunds.refuse(
+        access=Access(alice.user, alice.shop, "owner"), refund_id=refund.pk, reason="No"
+    )
+
+    (collection,) = Collection.objects.all()
+    assert kinds(collection) == [("sale", kes(250), order.pk)]
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    left = ("paid", kes(250), kes(0)) if total == 250 else ("open", kes(0), kes(400))
+    assert sale_of(mine)[:3] == left
+    for one, alarm in ((payment, ""), (typed, precedence.ANOTHER_SALES)):
+        one.refresh_from_db()
+        assert one.alarm == alarm
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
+    account, payment, order, manager, alice, is_reversed
+):
+    with transaction.atomic():
+        found, locked = settlement.locked(payment.pk)
+        settlement.record_failure(found, locked, "1032", source=Source.CALLBACK)
+    Payment.objects.update(asked_at=clock.now())
+    MpesaSettings.objects.update(second_person_from=100)
+    use(manager, sight(account), "refunded")
+    succeed(payment, R1)
+    refund = Collection.objects.get().refunds.get()
+    if is_reversed:
+        reversals.prove_reversed(
+            refund.collection_id, receipt="", source=Source.STATEMENT, at=clock.now()
+        )
+        assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
+        return
+
+    refunds.refuse(
+        access=Access(alice.user, alice.shop, "owner"), refund_id=refund.pk, reason="No"
+    )
+
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    payment.refresh_from_db()
+    assert payment.alarm == ""
