@@ -157,8 +157,9 @@ def ask(
 def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     """Let a refund go that waited for a second person; return it as it then is.
 
-    Raises Forbidden, NotFound, SamePerson, NotWaiting, and ChangedMeanwhile when the
-    money turned out to be another shop's. Else as `ask`.
+    Raises Forbidden, NotFound, SamePerson, NotWaiting, ChangedMeanwhile when the money
+    turned out to be another shop's, and CannotReverse when M-Pesa cannot send it back
+    any more. Else as `ask`.
     """
     refund = refund_for(access, refund_id)
     _require_second(access, refund)
@@ -276,6 +277,9 @@ def _approve(found: Refund, actor: Any, learned: str) -> tuple[Refund, Errand | 
         if held.collection.shop_id != refund.shop_id:
             # It was found to be another shop's: only refusing it is left.
             raise ChangedMeanwhile
+        if refund.method == RefundMethod.REVERSAL and not held.collection.receipt:
+            # That was found to be another payment's: its own is to follow.
+            raise CannotReverse(why_not_reversible(held.collection))
         errand = _prepare(refund, held.collection, actor)
         reason = " ".join(("Approved.", learned)).strip()
         refund_money.move(

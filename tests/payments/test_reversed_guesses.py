@@ -13,8 +13,16 @@ from payments import (
     settlement,
 )
 from payments.enums import Source
-from payments.models import Collection, Movement, MpesaSettings, Refund, StatementImport
+from payments.models import (
+    Collection,
+    Movement,
+    MpesaSettings,
+    OrganisationRequest,
+    Refund,
+    StatementImport,
+)
 from payments.receipts import Told
+from payments.refund_refusals import CannotReverse
 from payments.settlement import Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -173,6 +181,27 @@ def test_an_answer_about_a_reversal_follows_the_receipt(
     )
 
     assert standing() == [R2]
+
+
+def test_nothing_is_sent_back_without_its_receipt(
+    account, payment, manager, alice, organisation, duka
+):
+    """R1 was guessed; while a second person is waited for it is found another's."""
+    MpesaSettings.objects.update(second_person_from=100)
+    succeed(payment, receipt=None, source=Source.QUERY)
+    sight(account)
+    refund = send_back(manager, Collection.objects.get())
+    succeed(PaymentFactory(order=OrderFactory(shop=duka), phone="254712340678"), R1)
+    assert Collection.objects.get(payment=payment).receipt is None
+
+    with pytest.raises(CannotReverse):
+        refunds.approve(
+            access=Access(alice.user, alice.shop, "owner"), refund_id=refund.pk
+        )
+
+    refund.refresh_from_db()
+    assert (refund.state, refund.request) == ("asked", None)
+    assert not OrganisationRequest.objects.exists()
 
 
 def test_a_reversal_a_moment_before_it_was_asked_for_is_not_missing(
