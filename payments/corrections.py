@@ -128,8 +128,9 @@ def book(*, access: Access | Operator, correction_id: object) -> Correction:
     Opens a transaction; locks orders, payments, the collection, the correction. Below
     zero takes unmatched and free money first, then the sale's; what is left of a
     portion stays what it was. A sale that was paid stays paid, with an alarm: its goods
-    are gone. An open one needs the money again. Raises Forbidden, NotFound, SamePerson,
-    CorrectionDecided, MoreThanThere.
+    are gone. An open one needs the money again. What M-Pesa's books confirmed since it
+    was asked for is not corrected: refusing is left. Raises Forbidden, NotFound,
+    SamePerson, CorrectionDecided, NotDisputed, MoreThanThere.
     """
     _require_right(access)
     found = _correction_of(access, correction_id)
@@ -138,6 +139,8 @@ def book(*, access: Access | Operator, correction_id: object) -> Correction:
         correction = _waiting(found)
         if correction.asked_by_id == access.user.pk:
             raise SamePerson
+        if not held.collection.disputed:
+            raise NotDisputed
         if correction.amount < 0:
             was_sold = _take(held, correction, access.user)
         else:

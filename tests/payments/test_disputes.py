@@ -454,6 +454,19 @@ def test_a_correction_is_booked_once(disputed, manager, owner):
         corrections.refuse(access=owner, correction_id=asked.pk)
 
 
+def test_what_was_confirmed_meanwhile_is_not_corrected(disputed, manager, owner):
+    asked = ask(manager, disputed)
+    with transaction.atomic():
+        disputes.settle(disputed, disputed.payment, "")
+
+    with nothing_changes(), pytest.raises(corrections.NotDisputed):
+        corrections.book(access=owner, correction_id=asked.pk)
+
+    assert portions(disputed) == {"sale": 250}
+    refused = corrections.refuse(access=owner, correction_id=asked.pk)
+    assert refused.state == "refused"
+
+
 @pytest.mark.parametrize("who", ["owner", "manager"])
 def test_a_correction_is_refused_or_taken_back(request, disputed, manager, who):
     asked = ask(manager, disputed)
