@@ -193,8 +193,15 @@ def part(payment: Payment, spent: Collection, proof: Proof) -> None:
     """Part a payment from money that people had used before it was guessed to be its.
 
     M-Pesa names another receipt for the payment, or another payment for the receipt:
-    what was given back or kept was that one's. Whose it is, is open then.
+    what was given back or kept was that one's. Whose it is, is open then. A sale that
+    got the rest of it needs that again.
     """
+    for portion in _own(spent, payment):
+        portion.collection = spent
+        ledger.release(portion, actor=None, reason="The money is another payment's")
+        order_lifecycle.give_back(
+            payment.order, portion.amount, actor=None, restocks=False
+        )
     asked = spent.refunds.order_by("asked_at").first()
     spent.payment, spent.binding = None, ""
     spent.shop_id = asked.shop_id if asked is not None else spent.shop_id
@@ -212,7 +219,7 @@ def part(payment: Payment, spent: Collection, proof: Proof) -> None:
 def used_before(payment: Payment) -> Collection | None:
     """Money that was guessed to be this payment's, and that people had used by then.
 
-    Nothing of it ever was for the payment's sale. Locks it.
+    All of it, or a part, and the payment's sale is open yet. Locks it.
     """
     rows = Collection.objects.select_for_update(no_key=True)
     guessed = rows.filter(
@@ -223,8 +230,18 @@ def used_before(payment: Payment) -> Collection | None:
     ).first()
     if guessed is None:
         return None
-    its_own = guessed.allocations.filter(order_id=payment.order_id)
-    return None if its_own.exists() else guessed
+    first_use = guessed.allocations.order_by("pk").first()
+    if first_use is None or first_use.order_id == payment.order_id:
+        return None
+    own = _own(guessed, payment)
+    is_sold = {one.kind for one in own} <= {AllocationKind.SALE}
+    is_open = payment.order.status == OrderStatus.OPEN
+    return guessed if not own or (is_sold and is_open) else None
+
+
+def _own(known: Collection, payment: Payment) -> list[Allocation]:
+    """The portions of money that are for a payment's own sale."""
+    return list(ledger.current(known).filter(order_id=payment.order_id))
 
 
 def drop_guess(payment: Payment, proof: Proof) -> bool:
