@@ -210,12 +210,15 @@ def unpaid_payments(
 def spent_for(payment: Payment) -> list[Receipt]:
     """Receipts counted as nobody's that may be this payment's, and that people spent.
 
-    Kept as a credit, given back, or on their way back; not what pays another sale.
+    Kept as a credit, given back, or on their way back; not what pays another sale, and
+    not what another shop used: only its reference takes that away (law 9).
     """
     return [
         one
         for one in _around(payment, is_spent=True)
         if one.seen_at >= payment.created_at - OWN_CLOCKS
+        and one.collection is not None
+        and (one.collection.shop_id in (None, payment.shop_id) or names_reference(one))
     ]
 
 

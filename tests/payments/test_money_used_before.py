@@ -4,6 +4,7 @@ import pytest
 from django.db import transaction
 
 from payments import (
+    accounts,
     drawer,
     ledger,
     matching,
@@ -19,7 +20,12 @@ from payments.receipts import Told
 from payments.settlement import Outcome, Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import (
+    MpesaAccountFactory,
+    OrderFactory,
+    PaymentFactory,
+    ShopFactory,
+)
 from tests.support.facts import kes, sale_of
 
 
@@ -70,6 +76,14 @@ def succeed(payment, receipt, source=Source.CALLBACK):
         return settlement.record_success(order, locked, proof)
 
 
+def fail(payment):
+    """M-Pesa said that it was not paid, also when it was asked once more."""
+    with transaction.atomic():
+        order, locked = settlement.locked(payment.pk)
+        settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
+    Payment.objects.update(asked_at=clock.now())
+
+
 def use(manager, receipt, how):
     if how == "credit":
         drawer.keep_as_credit(
@@ -91,10 +105,7 @@ def kinds(collection):
 @pytest.fixture
 def guessed(account, payment, manager, request):
     """R1 was used as nobody's; then a question proved the prompt that it may fit."""
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
-    Payment.objects.update(asked_at=clock.now())
+    fail(payment)
     use(manager, sight(account), getattr(request, "param", "refunded"))
     succeed(payment, None, Source.QUERY)
     payment.refresh_from_db()
@@ -148,10 +159,7 @@ def test_what_does_not_go_back_is_for_the_sale_of_its_owner(
     account, payment, order, manager, alice, duka, total
 ):
     """It had paid another sale, and waited to go back when its callback came."""
-    with transaction.atomic():
-        found, locked = settlement.locked(payment.pk)
-        settlement.record_failure(found, locked, "1032", source=Source.CALLBACK)
-    Payment.objects.update(asked_at=clock.now())
+    fail(payment)
     MpesaSettings.objects.update(second_person_from=100)
     mine = OrderFactory(shop=duka, total=total)
     receipt = sight(account)
@@ -184,10 +192,7 @@ def test_what_does_not_go_back_is_for_the_sale_of_its_owner(
 def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     account, payment, order, manager, alice, is_reversed
 ):
-    with transaction.atomic():
-        found, locked = settlement.locked(payment.pk)
-        settlement.record_failure(found, locked, "1032", source=Source.CALLBACK)
-    Payment.objects.update(asked_at=clock.now())
+    fail(payment)
     MpesaSettings.objects.update(second_person_from=100)
     use(manager, sight(account), "refunded")
     succeed(payment, R1)
@@ -206,3 +211,24 @@ def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     payment.refresh_from_db()
     assert payment.alarm == ""
+
+
+def test_what_another_shop_used_is_not_guessed_to_be_a_prompts(
+    duka, manager, operator, time
+):
+    """On the shared account: the operator handed it over, and it was kept there."""
+    account = accounts.platform_account()
+    there = ShopFactory(platform=True)
+    payment = PaymentFactory(order=OrderFactory(shop=there), phone=FULL)
+    fail(payment)
+    receipt = sight(account)
+    drawer.hand_to_shop(operator.user, receipt.collection, duka)
+    use(manager, receipt, "credit")
+
+    succeed(payment, None, Source.QUERY)
+
+    kept, own = Collection.objects.order_by("pk")
+    assert (kept.shop, kept.payment, kinds(kept)) == (
+        duka, None, [("credit", kes(250), None)],
+    )  # fmt: skip
+    assert (own.shop, own.payment, own.receipt) == (there, payment, None)
