@@ -22,6 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
+from payments import accounts
 from payments.admin import cells as words_of
 from payments.doctor import examinations, proxies
 from payments.doctor.findings import Finding, Report, Who
@@ -47,6 +48,7 @@ HEADLINES = {
     Health.FINE: "All is fine, as far as it can be known",
 }
 OPERATORS = "The platform's operator has to do this. Tell them."
+CHANGED = "Keys were entered since: check again."
 JUST_NOW = "It was checked a moment ago: this is what was found."
 
 
@@ -72,6 +74,7 @@ class Shown:
     summary: str
     at: SafeString | None = None
     by: str = ""
+    note: str = ""
     lines: tuple[Line, ...] = ()
 
 
@@ -148,10 +151,12 @@ def account_view(
     account = _account(request, account_id)
     reach = reach_of(request)
     may_check = _may_check(request, account)
+    found = _kept(str(account.pk))
+    note = CHANGED if found is not None and _is_newer(account, found) else ""
     context = {
         "title": words_of.account(account),
         "account": account,
-        "shown": _shown(_kept(str(account.pk)), is_operator=reach.is_operator),
+        "shown": _shown(found, is_operator=reach.is_operator, note=note),
         "check": reverse("admin:doctor_account_check", args=[account.pk])
         if may_check
         else "",
@@ -286,7 +291,13 @@ def _kept(subject: str) -> Examination | None:
     return rows.filter(subject=subject).first()
 
 
-def _shown(found: Examination | None, *, is_operator: bool) -> Shown:
+def _is_newer(account: MpesaAccount, found: Examination) -> bool:
+    """Whether a key was entered after the examination."""
+    entered = (getattr(account, f"{name}_set_at") for name in accounts.SECRETS)
+    return any(at is not None and at > found.examined_at for at in entered)
+
+
+def _shown(found: Examination | None, *, is_operator: bool, note: str = "") -> Shown:
     if found is None:
         words = "Press the button: it takes some seconds, and moves no money."
         return Shown(NEVER, cells.QUIET, words)
@@ -297,6 +308,7 @@ def _shown(found: Examination | None, *, is_operator: bool) -> Shown:
         summary=_summary(report),
         at=cells.moment(found.examined_at),
         by=str(found.examined_by) if found.examined_by else "the command line",
+        note=note,
         lines=tuple(_line(one, is_operator=is_operator) for one in report.worst_first),
     )
 

@@ -104,8 +104,13 @@ def used(account: MpesaAccount) -> Finding:
     if count:
         words = "Prompts are sent from it." if account.shop else f"Shops: {count}."
         return Finding("used", name, Health.FINE, words)
+    if MpesaSettings.objects.filter(candidate=account).exists():
+        words = "It is being set up: it takes no sale's money yet."
+        remedy = SETTINGS + "Go live there when all else is fine."
+        return Finding("used", name, Health.LOOK, words, remedy)
     words = "No shop has chosen it: nothing is paid into it yet."
-    return Finding("used", name, Health.LOOK, words, SETTINGS + "Go live there.")
+    remedy = SETTINGS + "Choose it there, if a shop is to use it."
+    return Finding("used", name, Health.LOOK, words, remedy)
 
 
 def keys(account: MpesaAccount) -> tuple[Finding, ...]:

@@ -98,8 +98,8 @@ def _silence(account: MpesaAccount, due: list[Payment]) -> Finding:
     first, last = _at(due[-1].created_at), _at(due[0].created_at)
     host = urlsplit(settings.MPESA_CALLBACK_URL).netloc
     words = (
-        f"None of the last {len(due)} prompts was told of: payments are seen late, for"
-        " M-Pesa has to be asked about each."
+        f"M-Pesa told of not one of the last {len(due)} prompts: payments are seen late,"
+        " for it has to be asked about each."
     )
     text = letter(
         account,

@@ -269,6 +269,14 @@ def test_real_examination_from_the_page_calls_outside_any_transaction(
     assert found["keys"] == Health.UNKNOWN
 
 
+def test_keys_that_are_newer_than_the_examination_are_told(charlie, theirs):
+    examined(theirs, CLOCK)
+    assert charlie.get(page_of(theirs)).context["shown"].note == ""
+
+    MpesaAccount.objects.update(passkey_set_at=clock.now() + clock.seconds(1))
+    assert "Keys were entered since" in charlie.get(page_of(theirs)).content.decode()
+
+
 def test_check_is_among_what_was_done(charlie, theirs, looked):
     charlie.client.post(f"{page_of(theirs)}check/")
 

@@ -247,6 +247,9 @@ def test_account_is_used_by_a_shop_that_chose_it(account, shop):
     assert state(account_checks.used(account)) == FINE
 
     MpesaSettings.objects.update(account=None)
+    assert account_checks.used(account).words.startswith("No shop has chosen it")
+    MpesaSettings.objects.update(candidate=account)
+    assert account_checks.used(account).words.startswith("It is being set up")
     assert state(account_checks.used(account)) == LOOK
 
     account.is_active = False
@@ -939,6 +942,15 @@ def test_command_says_when_a_shop_has_no_account(shop):
 
     assert str(error) == "1 thing is broken."
     assert "BROKEN In use: M-Pesa is not set up for this shop." in told
+
+
+def test_command_looks_at_the_account_that_is_being_set_up(healthy, account):
+    MpesaSettings.objects.update(account=None, candidate=account)
+
+    told, error = doctor("--shop", "jirani")
+
+    assert error is None
+    assert "LOOK   In use: It is being set up" in told
 
 
 def test_command_does_not_know_a_shop():
