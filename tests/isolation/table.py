@@ -207,6 +207,12 @@ TABLE: dict[str, Walk] = {
     ),
     "admin/<url>": Walk(ids=beyond_the_books, is_page=False),
     "admin/r/<path:content_type_id>/<path:object_id>/": Walk(ids=every_row, is_page=False),
+    "admin/home/figures/": plain(), "admin/home/waiting/": plain(),
+    "admin/doctor/": plain(), "admin/doctor/check/": plain(),
+    "admin/doctor/<uuid:account_id>/": Walk(ids=of(account_id="payments.MpesaAccount")),
+    "admin/doctor/<uuid:account_id>/check/": Walk(
+        ids=of(account_id="payments.MpesaAccount")
+    ),
     "admin/autocomplete/": plain(),  # see test_autocomplete_offers_nothing
     "admin/payments/failedpayment/export.csv": plain(),
     "admin/payments/failedpayment/export.xlsx": plain(),

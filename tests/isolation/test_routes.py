@@ -93,6 +93,10 @@ def test_people_of_another_shop_find_nothing(books, name):
                     wrong.append((verb, address, answer.status_code))
                 if leaks := leaked(books, answer, sent):
                     wrong.append((verb, address, leaks))
+            if not ids:
+                chosen = client.get(address, {"shop": books.shop.pk})
+                if leaks := leaked(books, chosen, sent):
+                    wrong.append(("shop chosen", address, leaks))
             if walk.answers == table.NOT_THERE and not statuses & ({404} | refused):
                 wrong.append((route.path, statuses))
 

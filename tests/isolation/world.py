@@ -14,7 +14,7 @@ from django.db.models import CharField, ForeignKey, TextField, UUIDField
 from payments import demo, gateways
 from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
-from payments.models import CodeClaim, Payment
+from payments.models import CodeClaim, Examination, Payment
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
 from smartduka.lib import clock
@@ -38,6 +38,7 @@ OWNED = {
     "payments.MpesaAccount": "shop",
     "payments.MpesaSettings": "shop",
     "payments.AccountHook": "account__shop",
+    "payments.Examination": "account__shop",
     "payments.Payment": "shop",
     "payments.FailedPayment": "shop",
     "payments.PaymentEvent": "payment__shop",
@@ -199,6 +200,10 @@ def finish(shop: Any, owner: Any) -> None:
     CodeClaim.objects.create(
         shop=shop, order=payment.order, account=payment.account, number="UKL1CLAIM1",
         created_by=owner, created_at=clock.now(), why="Siri kabisa",
+    )  # fmt: skip
+    Examination.objects.create(
+        subject=str(payment.account_id), account=payment.account, health="fine",
+        findings=[], examined_at=clock.now(), examined_by=owner,
     )  # fmt: skip
     LogEntry.objects.create(
         user=owner, content_type=ContentType.objects.get_for_model(payment),
