@@ -5,13 +5,20 @@ Every wait is bounded. What a process prints is kept in the installation's folde
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +30,16 @@ HOST = "127.0.0.1"
 START_LIMIT_S = 40.0
 STOP_LIMIT_S = 20.0
 COMMAND_LIMIT_S = 90.0
+SETTINGS = {
+    "SMARTDUKA_ENV_FILE": os.devnull,
+    "DJANGO_SETTINGS_MODULE": "smartduka.settings",
+    "SECRET_KEY": "tests only " * 6,
+    "MPESA_ENCRYPTION_KEYS": "33" * 32,
+    "MPESA_ENV": "simulator",
+    "REDIS_URL": "",
+    "DEBUG": "False",
+    "Q_WORKERS": "1",
+}
 
 
 def free_port() -> int:
@@ -30,6 +47,39 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+@functools.cache
+def _empty_shop() -> Path:
+    """Return a database that `manage.py migrate` made: once for all installations."""
+    folder = Path(tempfile.mkdtemp(prefix="empty-shop-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    database = folder / "shop.sqlite3"
+    environment = os.environ | SETTINGS | {"DATABASE_URL": f"sqlite:///{database}"}
+    _manage(environment, "migrate", "--verbosity", "0")
+    return database
+
+
+def _copy_of_the_empty_shop(path: Path) -> None:
+    with (
+        contextlib.closing(sqlite3.connect(_empty_shop())) as origin,
+        contextlib.closing(sqlite3.connect(path)) as copy,
+    ):
+        origin.backup(copy)
+
+
+def _manage(environment: Mapping[str, str], *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+    return done.stdout
 
 
 class Installation:
@@ -43,36 +93,21 @@ class Installation:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        self.environment = os.environ | {
-            "SMARTDUKA_ENV_FILE": os.devnull,
-            "DJANGO_SETTINGS_MODULE": "smartduka.settings",
-            "SECRET_KEY": "tests only " * 6,
-            "MPESA_ENCRYPTION_KEYS": "33" * 32,
-            "MPESA_ENV": "simulator",
+        database = folder / "shop.sqlite3"
+        self.environment = {
+            **os.environ,
+            **SETTINGS,
             "MPESA_BASE_URL": simulator_url,
             "MPESA_CALLBACK_URL": self.url,
-            "DATABASE_URL": f"sqlite:///{folder / 'shop.sqlite3'}",
-            "REDIS_URL": "",
-            "DEBUG": "False",
-            "Q_WORKERS": "1",
+            "DATABASE_URL": f"sqlite:///{database}",
             **environment,
         }
-        self.manage("migrate", "--verbosity", "0")
+        _copy_of_the_empty_shop(database)
         self.demo: dict[str, Any] = json.loads(self.manage("demo_data", "--json"))
 
     def manage(self, *command: str) -> str:
         """Run a management command; return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
-        return done.stdout
+        return _manage(self.environment, *command)
 
 
 class _Process:
