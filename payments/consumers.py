@@ -21,7 +21,7 @@ from payments import queries, tickets
 from payments.enums import PaymentStatus
 from payments.models import Payment
 from payments.states import payment_state
-from shops import tenancy
+from shops import sessions, tenancy
 from smartduka.lib import realtime
 from smartduka.lib.errors import DomainError, NotFound
 
@@ -60,7 +60,8 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
     async def connect(self) -> None:
         """Accept, then say who may not listen by a close code."""
         self.seen: dict[str, dict[str, Any]] = {}
-        self.group = ""
+        self.groups_joined: tuple[str, ...] = ()
+        self.is_by_ticket = False
         self.watcher: asyncio.Task[None] | None = None
         await self.accept()
         self.user = await self._who()
@@ -73,8 +74,7 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             missing = isinstance(error, (NotFound, tenancy.ShopRequired))
             await self.close(UNKNOWN if missing else NOT_ALLOWED)
             return
-        await self.channel_layer.group_add(group, self.channel_name)
-        self.group = group
+        await self._join(group, realtime.person_group(self.user.pk))
         states = await self._look()
         self.seen |= {state["transactionId"]: state for state in states}
         await self.send_first(states)
@@ -84,8 +84,8 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Leave."""
         if self.watcher is not None:
             self.watcher.cancel()
-        if self.group:
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+        for group in self.groups_joined:
+            await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, *args: Any, **kwargs: Any) -> None:
         """Ignore what is sent to us: there is nothing to ask for."""
@@ -103,6 +103,13 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Messages may have been missed: tell what differs from what was told."""
         await self._tell_changes()
 
+    async def person_check(self, event: dict[str, Any]) -> None:
+        """Their role, account or session changed: close unless they may listen."""
+        try:
+            await database_sync_to_async(self.require_membership)()
+        except (DomainError, ObjectDoesNotExist):
+            await self.close(NOT_ALLOWED)
+
     def find(self) -> str:
         """Return the group to listen to. Raises DomainError. Synchronous."""
         raise NotImplementedError
@@ -115,9 +122,15 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Send the first message."""
         raise NotImplementedError
 
+    async def _join(self, *groups: str) -> None:
+        for group in groups:
+            await self.channel_layer.group_add(group, self.channel_name)
+        self.groups_joined = groups
+
     async def _who(self) -> Any:
         given = parse_qs(self.scope["query_string"].decode("latin-1"))
         if ticket := given.get("ticket", [""])[0]:
+            self.is_by_ticket = True
             return await database_sync_to_async(tickets.redeem)(ticket)
         user = self.scope.get("user")
         return user if user is not None and user.is_authenticated else None
@@ -166,7 +179,7 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         too long; what was missed meanwhile is told.
         """
         await database_sync_to_async(self.require_membership)()
-        await self.channel_layer.group_add(self.group, self.channel_name)
+        await self._join(*self.groups_joined)
         self.forget_settled()
         await self._tell_changes()
 
@@ -175,10 +188,19 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
 
     def require_membership(self) -> None:
         """Raise DomainError once the person may not listen any more."""
-        self.user.refresh_from_db(fields=["is_active"])
-        if not self.user.is_active:
+        self.user.refresh_from_db(fields=["is_active", "password"])
+        if not self.user.is_active or self._has_signed_out():
             raise tenancy.NotAMember
         self.find()
+
+    def _has_signed_out(self) -> bool:
+        """Whether the session that opened this is over; a ticket has none."""
+        if self.is_by_ticket:
+            return False
+        session = self.scope.get("session")
+        if session is None:
+            return False
+        return not sessions.is_living(self.user, session.session_key)
 
     def _must_look(self, since_s: float) -> bool:
         """Always where messages do not cross: what is undecided is found by looking.

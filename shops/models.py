@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.db.models import Q
 
 from shops.enums import Role, StockReason
 from smartduka.lib.money import format_kes
+from smartduka.lib.sealing import SealedText, freshen
 
 
 class AppendOnly(models.Model):
@@ -142,3 +144,50 @@ class StockMovement(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.product_id} {self.quantity:+d}"
+
+
+class SecondFactor(models.Model):
+    """The authenticator app of a person: the secret that it and we share.
+
+    `last_step` is the time step (30 s) of the newest code that was used: it only goes
+    up, so that no code is good twice. Written by `shops.second_factor` alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor"
+    )
+    secret_sealed = models.BinaryField(null=True)
+    confirmed_at = models.DateTimeField(null=True)
+    last_step = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    secret = SealedText("secret")
+
+    def __str__(self) -> str:
+        return f"Second step of {self.user}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row, its secret under the key that seals now."""
+        freshen(self)
+        super().save(*args, **kwargs)
+
+
+class RecoveryCode(models.Model):
+    """A code on paper that stands in for the app once. Only its hash is here."""
+
+    factor = models.ForeignKey(
+        SecondFactor, on_delete=models.CASCADE, related_name="recovery_codes"
+    )
+    code_hash = models.CharField(max_length=64)
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["factor", "code_hash"], name="recovery_code_is_there_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Recovery code {self.pk}"

@@ -32,6 +32,17 @@ FIXED = (
     gettext_noop("Only the shop's owner or a manager may do this."),
     gettext_noop("Only the shop's owner may do this."),
     gettext_noop("This shop does not exist, or it is not yours."),
+    gettext_noop(
+        "This code is not right, or it was used already. Wait for the next one."
+    ),
+    gettext_noop("The second step is on already. Turn it off first, with a code."),
+    gettext_noop("Your role needs the second step. You can move it to another phone."),
+    gettext_noop("This is not your password."),
+    gettext_noop("Too many wrong tries. Wait, or ask the owner to unlock you."),
+    gettext_noop("Send the code of the second step too, as `code`."),
+    gettext_noop(
+        "Set up the second step of signing in first: open the till in a browser."
+    ),
     gettext_noop("This product does not exist in your shop."),
     gettext_noop("This sale does not exist in your shop."),
     gettext_noop("This payment does not exist in your shop."),

@@ -10,6 +10,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.defaults import ERROR_500_TEMPLATE_NAME
 
+from shops import sign_in
 from shops.pages import is_part, wants_json
 from smartduka.lib import api
 
@@ -17,9 +18,7 @@ from smartduka.lib import api
 NOTHING_HERE = gettext_noop("There is nothing here.")
 TOO_OLD = gettext_noop("This page was open for too long. Load it again.")
 
-login = auth_views.LoginView.as_view(
-    template_name="smartduka/login.html", redirect_authenticated_user=True
-)
+login = sign_in.SignIn.as_view()
 logout = auth_views.LogoutView.as_view(next_page="login")
 
 

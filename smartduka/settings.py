@@ -163,6 +163,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "shops.sessions.SessionRules",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -207,6 +208,16 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/login"
+# Whoever can send money back or change settings must then have a second step; who set
+# one up is asked for it everywhere. Decision 0023.
+REQUIRE_SECOND_FACTOR = env.boolean("REQUIRE_SECOND_FACTOR", default=IN_PRODUCTION)
+# Wrong passwords or codes in a row: of a name from one address, from anywhere; then
+# the name must wait.
+SIGN_IN_TRIES = timing("SIGN_IN_TRIES", 8)
+SIGN_IN_TRIES_ANYWHERE = timing("SIGN_IN_TRIES_ANYWHERE", 40)
+SIGN_IN_WAIT_S = timing("SIGN_IN_WAIT_S", 15 * 60)
+# Without a touch a session ends: a till is left alone, and others pass by.
+SESSION_IDLE_S = timing("SESSION_IDLE_S", 3600)
 LOGIN_REDIRECT_URL = "/"
 
 LANGUAGE_CODE = "en"

@@ -7,9 +7,11 @@ from typing import Any
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+from rest_framework_simplejwt.views import TokenRefreshView
 
 from payments.urls import hook_urlpatterns
+from shops import sign_in
+from shops.tokens import Tokens
 from smartduka import admin_site, health, pages
 from smartduka.lib.api import JsonParser, not_found
 
@@ -20,7 +22,7 @@ handler404 = pages.not_found
 handler500 = pages.server_error
 
 api: list[Any] = [
-    path("auth/token", TokenObtainPairView.as_view(parser_classes=[JsonParser])),
+    path("auth/token", Tokens.as_view()),
     path("auth/token/refresh", TokenRefreshView.as_view(parser_classes=[JsonParser])),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
@@ -38,6 +40,8 @@ urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin_site.site.urls),
     path("login", pages.login, name="login"),
+    path("login/code", sign_in.code, name="sign_in_code"),
+    path("second-step", sign_in.second_step, name="second_step"),
     path("logout", pages.logout, name="logout"),
     path("till/", include("orders.urls_pages")),
     path("till/pay/", include("payments.urls_panel")),

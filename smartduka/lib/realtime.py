@@ -27,10 +27,13 @@ logger = logging.getLogger(__name__)
 
 SHOP_FEED = "shop.{id}"
 PAYMENT_FEED = "payment.{id}"
+PERSON_FEED = "person.{id}"
 # The consumers' handlers: `payment_message` forwards what is in "data";
 # `payment_look` reads the state anew, for messages may have been missed.
 MESSAGE_TYPE = "payment.message"
 LOOK_TYPE = "payment.look"
+# The person's rights changed: whoever listens for them must ask whether they still may.
+CHECK_TYPE = "person.check"
 
 WAITING_LIMIT = 10_000  # messages; more means that the layer has been down for long
 SEND_LIMIT_S = 3.0  # for one message: longer than a layer that works ever needs
@@ -53,6 +56,17 @@ def payment_group(payment_id: object) -> str:
     return PAYMENT_FEED.format(id=payment_id)
 
 
+def person_group(user_id: object) -> str:
+    return PERSON_FEED.format(id=user_id)
+
+
+def check_after_commit(groups: Sequence[str]) -> None:
+    """Have sockets of the groups ask again whether they may listen, after the commit."""
+    sent = tuple(groups)
+    envelope = {"type": CHECK_TYPE}
+    transaction.on_commit(lambda: _hand_over(sent, envelope), robust=True)
+
+
 def publish_after_commit(groups: Sequence[str], message: Message) -> None:
     """Send the message to the groups once the present transaction has committed.
 
@@ -65,7 +79,10 @@ def publish_after_commit(groups: Sequence[str], message: Message) -> None:
 
 def publish(groups: Sequence[str], message: Message) -> None:
     """Hand the message over to the sending thread, or send it here in tests."""
-    envelope = {"type": MESSAGE_TYPE, "data": message}
+    _hand_over(groups, {"type": MESSAGE_TYPE, "data": message})
+
+
+def _hand_over(groups: Sequence[str], envelope: Message) -> None:
     if settings.REALTIME_INLINE:
         for group in groups:
             async_to_sync(channel_layer().group_send)(group, envelope)

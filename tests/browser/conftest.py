@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.authenticator import Authenticator
 from tests.support.servers import Installation, WebProcess
 from tests.support.simulator import SimulatorProcess
 
@@ -36,6 +37,31 @@ def simulator():
         yield process
 
 
+def sign_in(page: Page, url: str, person: dict, phone: Authenticator | None = None):
+    """Sign somebody in by hand; `phone` shows the code where they have a second step."""
+    page.goto(url + "/login")
+    page.get_by_label("User name").fill(person["username"])
+    page.get_by_label("Password").fill(person["password"])
+    page.keyboard.press("Enter")
+    if phone is not None:
+        page.wait_for_url("**/login/code")
+        page.get_by_label("Code").fill(phone.code())
+        page.keyboard.press("Enter")
+    page.wait_for_url("**/till/")
+
+
+def set_up_second_step(page: Page, url: str, password: str) -> Authenticator:
+    """Turn the second step on for who is signed in; return the phone that has it."""
+    page.goto(url + "/second-step")
+    page.get_by_label("Your password").fill(password)
+    page.keyboard.press("Enter")
+    phone = Authenticator(page.locator(".secret").inner_text())
+    page.get_by_label("The code that the app shows now").fill(phone.code())
+    page.keyboard.press("Enter")
+    expect(page.locator(".codes li")).to_have_count(10)
+    return phone
+
+
 class Till:
     """A signed-in cashier's page, and what they do there."""
 
@@ -48,11 +74,7 @@ class Till:
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._hear)
         person = installation.demo["shops"][0][role]
-        self.page.goto(installation.url + "/")
-        self.page.get_by_label("User name").fill(person["username"])
-        self.page.get_by_label("Password").fill(person["password"])
-        self.page.keyboard.press("Enter")
-        self.page.wait_for_url("**/till/")
+        sign_in(self.page, installation.url, person)
 
     def _hear(self, message):
         # What the policy blocks is told here. A refused request is no fault, nor is a

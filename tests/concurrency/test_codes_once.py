@@ -1,0 +1,77 @@
+"""One code of the second step and two who type it: one of them gets in."""
+
+import pytest
+
+from shops import second_factor
+from shops.models import RecoveryCode, SecondFactor
+from smartduka.lib import clock
+from tests.concurrency.racing import MARKS, kinds, together
+from tests.support.authenticator import STEP_S, code_at
+
+
+pytestmark = MARKS
+HASTY_S = 0.4
+
+
+@pytest.fixture
+def codes(alice):
+    """A code of Alice's app and one on paper, both unused."""
+    factor = second_factor.begin(alice.user)
+    step = int(clock.now().timestamp()) // STEP_S
+    paper = second_factor.confirm(alice.user, code_at(factor.secret, step - 1))
+    return {"app": code_at(factor.secret, step + 1), "paper": paper[0]}
+
+
+def both_type(alice, code):
+    def accept():
+        second_factor.accept(alice.user, code)
+
+    return kinds(together(accept, accept))
+
+
+def test_code_of_the_app_lets_two_in_without_the_condition(
+    alice, codes, off, rendezvous
+):
+    rendezvous().after(second_factor, "_step_of")
+    off.condition(second_factor, "SecondFactor")
+
+    assert both_type(alice, codes["app"]) == ["ok", "ok"]
+
+
+def test_code_of_the_app_lets_one_in(alice, codes, rendezvous):
+    rendezvous().after(second_factor, "_step_of")
+
+    assert both_type(alice, codes["app"]) == ["WrongCode", "ok"]
+    assert SecondFactor.objects.count() == 1
+
+
+def test_code_on_paper_lets_two_in_without_the_condition(alice, codes, off, rendezvous):
+    rendezvous().after(second_factor, "_unused")
+    off.condition(second_factor, "RecoveryCode")
+
+    assert both_type(alice, codes["paper"]) == ["ok", "ok"]
+
+
+def test_code_on_paper_lets_one_in(alice, codes, rendezvous):
+    rendezvous().after(second_factor, "_unused")
+
+    assert both_type(alice, codes["paper"]) == ["WrongCode", "ok"]
+    assert RecoveryCode.objects.filter(used_at__isnull=False).count() == 1
+
+
+def test_setting_it_up_twice_at_once_makes_one_key(alice, off, rendezvous):
+    def begin():
+        return second_factor.begin(alice.user).pk
+
+    rendezvous(patience_s=HASTY_S).after(second_factor, "is_on")
+    assert kinds(together(begin, begin)) == ["ok", "ok"]
+    assert SecondFactor.objects.count() == 1
+
+
+def test_setting_it_up_twice_at_once_breaks_without_the_lock(alice, off, rendezvous):
+    def begin():
+        return second_factor.begin(alice.user).pk
+
+    off.lock(type(alice.user))
+    rendezvous().after(second_factor, "is_on")
+    assert kinds(together(begin, begin)) == ["IntegrityError", "ok"]
