@@ -72,7 +72,7 @@ def next_step(payment: Payment) -> result_codes.Words:
     Where nobody knows, the customer must not pay again, whatever became of the sale.
     """
     if payment.is_undecided:
-        return states.explain(payment)
+        return _undecided(payment)
     if payment.order.status == OrderStatus.CANCELLED:
         end = SALE_CANCELLED
     elif payment.order.status != OrderStatus.OPEN:
@@ -83,6 +83,14 @@ def next_step(payment: Payment) -> result_codes.Words:
     return result_codes.Words(
         why.reason_en, end.remedy_en, why.reason_sw, end.remedy_sw
     )
+
+
+def _undecided(payment: Payment) -> result_codes.Words:
+    """The till's words; but nobody types a PIN long after the prompt."""
+    is_over = payment.expires_at is not None and payment.expires_at <= clock.now()
+    if payment.status == PaymentStatus.PENDING and is_over and not payment.result_code:
+        return states.EXPIRED
+    return states.explain(payment)
 
 
 def try_again(*, access: Access, payment_id: object) -> Done:

@@ -14,12 +14,13 @@ from django.utils.safestring import SafeString
 
 from payments import queries, states
 from payments.admin import cells as words
+from payments.admin.evidence import EvidencePages
 from payments.admin.refunds import offer
 from payments.enums import FailureReason, Method, PaymentStatus
 from payments.models import Collection, Notice, Payment, PaymentEvent
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, ShopFilter, day_filter
-from shops.books import BookAdmin, LedgerInline, facts
+from shops.books import LedgerInline, facts
 from smartduka.lib import clock
 
 
@@ -181,7 +182,7 @@ class CollectionInline(LedgerInline):
         return cells.moment(collection.confirmed_at)
 
 
-class PaymentAdmin(BookAdmin):
+class PaymentAdmin(EvidencePages):
     """One attempt to be paid. It is written by settlement and its neighbours alone."""
 
     book_name = "Payments"

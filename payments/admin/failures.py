@@ -14,6 +14,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -62,6 +63,13 @@ GONE = (
 )
 
 
+class FailureList(ChangeList):
+    """The list; each row leads to the payment's own page."""
+
+    def url_for_result(self, result: Any) -> str:
+        return reverse("admin:payments_payment_change", args=[result.pk])
+
+
 class FailedPaymentAdmin(BookAdmin):
     """What was not paid. The payment's own page tells the rest."""
 
@@ -72,10 +80,9 @@ class FailedPaymentAdmin(BookAdmin):
         " Mark what you have dealt with as seen."
     )
     list_display = (
-        "says", "next", "sum", "payer", "sale", "tries", "by", "at", "seen",
-        "shop_name",
+        "says", "sum", "payer", "sale", "tries", "by", "at", "seen", "shop_name",
     )  # fmt: skip
-    list_display_links = None
+    list_display_links = ("says",)
     list_filter = (
         SeenFilter, ReasonFilter, day_filter("created_at"), CashierFilter,
         AmountFilter, ShopFilter,
@@ -99,6 +106,16 @@ class FailedPaymentAdmin(BookAdmin):
             tries=Coalesce(Subquery(of_sale), 0)
         )
         return shown
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return FailureList
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns; who has seen it only where somebody has."""
+        columns = super().get_list_display(request)
+        if SeenFilter.parameter_name in request.GET:
+            return columns
+        return [column for column in columns if column != "seen"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -136,7 +153,7 @@ class FailedPaymentAdmin(BookAdmin):
         """Whether the person may have M-Pesa asked, of some shop."""
         return reach_of(request).may(Right.MESSAGES)
 
-    @admin.action(description="Try again: send a new prompt", permissions=["decide"])
+    @admin.action(description="Send a new prompt", permissions=["decide"])
     def retry(self, request: HttpRequest, queryset: QuerySet[FailedPayment]) -> None:
         """Send a new prompt for each chosen one where that makes sense."""
         self._each(request, queryset, RETRIES_AT_ONCE, self._retry)
@@ -180,7 +197,6 @@ class FailedPaymentAdmin(BookAdmin):
         response = HttpResponse(body, content_type=failure_sheets.KINDS[kind])
         name = f"failed-payments-{day:%Y-%m-%d}.{kind}"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        response.headers["Cache-Control"] = "no-store"
         return response
 
     def changelist_view(
@@ -219,8 +235,11 @@ class FailedPaymentAdmin(BookAdmin):
         object_id: str,
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Lead to the payment's own page: that is its history."""
-        return self.change_view(request, object_id)
+        """Lead to the payment's evidence: that is its history."""
+        row = self.get_object(request, unquote(object_id))
+        return HttpResponseRedirect(
+            reverse("admin:payments_payment_evidence", args=[row.pk])
+        )
 
     def _each(
         self,
@@ -315,20 +334,15 @@ class FailedPaymentAdmin(BookAdmin):
         reach = reach_of(request)
         return reach.is_operator or len(reach.shops) > 1
 
-    @admin.display(description="Why it was not paid")
+    @admin.display(description="Why it was not paid, and what to do next")
     def says(self, payment: FailedPayment) -> SafeString:
-        """Say why, in a sentence with its colour: the way to its page."""
-        why = failures.next_step(payment).reason(get_language() or "en")
+        """Say why, in a sentence with its colour, and below it what to do."""
+        words_of, language = failures.next_step(payment), get_language() or "en"
         return format_html(
-            '<a href="{}">{}</a>',
-            reverse("admin:payments_payment_change", args=[payment.pk]),
-            cells.pill(why, words.tone(payment)),
+            '{} <span class="about">{}</span>',
+            cells.pill(words_of.reason(language), words.tone(payment)),
+            words_of.remedy(language),
         )
-
-    @admin.display(description="What to do next")
-    def next(self, payment: FailedPayment) -> str:
-        """Say what to do about it."""
-        return failures.next_step(payment).remedy(get_language() or "en")
 
     @admin.display(description="Amount")
     def sum(self, payment: FailedPayment) -> SafeString:

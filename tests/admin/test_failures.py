@@ -175,6 +175,13 @@ def test_of_an_unclear_one_the_customer_must_not_pay_again(alice):
     assert "must not pay again" in failures.next_step(payment).reason("en")
 
 
+def test_of_a_late_one_it_is_not_said_that_the_customer_types(alice):
+    late, fresh = unclear(alice), PaymentFactory(result_code="")
+
+    assert "never told us" in failures.next_step(late).reason("en")
+    assert "types the M-Pesa PIN" in failures.next_step(fresh).reason("en")
+
+
 # Filters.
 
 
@@ -467,7 +474,7 @@ def test_the_operator_asks_and_sends_nothing(alice, operator, mpesa):
 
     page = operator.get(LIST).content.decode()
     assert "Ask M-Pesa now" in page
-    assert "send a new prompt" not in page
+    assert "Send a new prompt" not in page
     with nothing_changes():
         act(operator, "retry", payment)
         act(operator, "mark_seen", payment)
@@ -542,12 +549,12 @@ def test_every_choice_keeps_to_the_own_shop(alice, charlie):
     assert shown(charlie.get(LIST)) == {theirs.pk}
 
 
-def test_own_row_leads_to_the_payment(alice):
+def test_own_row_leads_to_the_payment_and_its_evidence(alice):
     payment = failed(alice)
-    page = f"/admin/payments/payment/{payment.pk}/change/"
+    page = f"/admin/payments/payment/{payment.pk}"
 
-    assert alice.get(f"{LIST}{payment.pk}/change/").url == page
-    assert alice.get(f"{LIST}{payment.pk}/history/").url == page
+    assert alice.get(f"{LIST}{payment.pk}/change/").url == f"{page}/change/"
+    assert alice.get(f"{LIST}{payment.pk}/history/").url == f"{page}/evidence/"
 
 
 # Files.
