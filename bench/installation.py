@@ -72,6 +72,8 @@ def databases() -> Iterator[str]:
             "DATABASE_POOL_MAX": str(POOL),
             "REDIS_URL": redis,
             "STK_RATE_PER_SHOP": "1000000/m",
+            "STK_RATE_PER_PHONE": "1000000/m",
+            "STK_RATE_PER_IP": "1000000/m",
             "MPESA_BASE_URL": f"http://127.0.0.1:{services.free_port()}",
             "PYTHONUNBUFFERED": "1",
         }

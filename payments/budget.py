@@ -7,6 +7,7 @@ minutes old, for whom a customer stands waiting.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.cache import cache
@@ -32,8 +33,13 @@ def _counted(group: str, account_id: object, limit: int) -> bool:
     return usage is None or not usage["should_limit"]
 
 
-def usage_of(group: str, key: str, rate: str) -> dict[str, int] | None:
-    """Count one use and return django-ratelimit's account of it.
+def usage_of(
+    group: str,
+    key: str,
+    rate: str,
+    count: bool = True,  # noqa: FBT001, FBT002 -- most callers count, and name three
+) -> dict[str, int] | None:
+    """Count one use, or only look, and return django-ratelimit's account of it.
 
     None when the counters cannot be reached: a limit that cannot be counted does
     not stop a sale.
@@ -41,12 +47,29 @@ def usage_of(group: str, key: str, rate: str) -> dict[str, int] | None:
     try:
         usage: dict[str, int] | None = get_usage(
             None, group=group, key=lambda _group, _request: key, rate=rate,
-            increment=True,
+            increment=count,
         )  # fmt: skip
     except (RedisError, OSError):
         logger.warning("the counters of %s cannot be reached", group)
         return None
     return usage
+
+
+def wait_for_room(limits: Sequence[tuple[str, str, str]]) -> tuple[str, int] | None:
+    """Count one use of each (group, key, rate), or return the one that is spent.
+
+    With it come the seconds until it has room. What is spent already is found before
+    anything is counted, so that a refusal by one limit uses up none of the others.
+    """
+    for only_look in (True, False):
+        for group, key, rate in limits:
+            usage = usage_of(group, key, rate, not only_look)
+            if usage is None:
+                continue
+            is_full = usage["count"] >= usage["limit"] if only_look else False
+            if is_full or usage["should_limit"]:
+                return group, max(1, usage["time_left"])
+    return None
 
 
 def use_once(key: str, lifetime_s: int) -> bool:

@@ -41,7 +41,7 @@ from payments.refusals import (
 )
 from shops.models import Shop
 from shops.tenancy import Access
-from smartduka.lib import clock, later
+from smartduka.lib import caller, clock, later
 from smartduka.lib.money import format_kes, whole
 from smartduka.lib.transactions import repeated
 
@@ -79,7 +79,7 @@ def begin(intent: Intent) -> Begun | Payment:
     """Phase 1: commit the intent, or return the twin that was faster.
 
     Opens a transaction. Locks the order, then the payment it replaces, then the
-    phone's guard and the shop's counter.
+    phone's guard and the counters of shop, phone and address.
     """
     with transaction.atomic(durable=True):
         order = order_lifecycle.locked(intent.order_id)
@@ -103,7 +103,6 @@ def begin(intent: Intent) -> Begun | Payment:
             )
         begun = _new_payment(intent, order, account, amount)
         _require_free_phone(begun.payment)
-        _require_rate(intent.access)
         order_lifecycle.freeze(order)
         later.enqueue_later(
             schedule.ASK_TASK,
@@ -111,6 +110,8 @@ def begin(intent: Intent) -> Begun | Payment:
             seconds=settings.QUESTION_GAPS_S[0],
         )
         news.publish(begun.payment, order, "payment.created")
+        # Last: a counter is a row that others wait for until this commits.
+        _require_rate(intent)
     return begun
 
 
@@ -316,10 +317,25 @@ def _require_free_phone(payment: Payment) -> None:
         )
 
 
-def _require_rate(access: Access) -> None:
-    usage = budget.usage_of("push", str(access.shop.pk), settings.STK_RATE_PER_SHOP)
-    if usage is not None and usage["should_limit"]:
-        raise RateLimited(details={"retryAfter": max(1, usage["time_left"])})
+def _require_rate(intent: Intent) -> None:
+    """Raise RateLimited when the shop, the phone or the caller's address had enough."""
+    limits = [
+        ("push", str(intent.access.shop.pk), settings.STK_RATE_PER_SHOP),
+        ("push-phone", intent.phone, settings.STK_RATE_PER_PHONE),
+    ]
+    if address := caller.address():
+        limits.append(("push-address", address, settings.STK_RATE_PER_IP))
+    spent = budget.wait_for_room(limits)
+    if spent is None:
+        return
+    group, wait_s = spent
+    details = {"retryAfter": wait_s}
+    if group == "push-phone":
+        raise RateLimited(
+            "This phone was asked too often. Wait, or use another phone.",
+            details=details,
+        )
+    raise RateLimited(details=details)
 
 
 def cancel_if_open(order: Order, payment: Payment, actor: Any, reason: str) -> None:

@@ -66,6 +66,7 @@ FIXED = (
     gettext_noop("This was already sent. Look at it before you send another."),
     gettext_noop("The same payment is being sent right now. Look again in a moment."),
     gettext_noop("Too many prompts in a short time. Wait a moment, or take cash."),
+    gettext_noop("This phone was asked too often. Wait, or use another phone."),
     gettext_noop("This payment cannot be tried again. Start a new one."),
     gettext_noop("The customer may still be paying: this sale was already asked for."),
     gettext_noop(

@@ -155,6 +155,7 @@ MIDDLEWARE = [
     # Outermost: it gives the connection back when all others are done.
     "smartduka.lib.transactions.GiveBackMiddleware",
     "smartduka.lib.net.ForwardedMiddleware",  # first of the rest: the others ask for the scheme
+    "smartduka.lib.caller.CallerMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -483,6 +484,10 @@ MPESA_CALLBACK_IP_MODE = env.choice(
 
 MPESA_MAX_AMOUNT = env.integer("MPESA_MAX_AMOUNT", 250_000, least=1)  # KES, per push
 STK_RATE_PER_SHOP = env.rate("STK_RATE_PER_SHOP", "10/m")  # new pushes only
+# Beside the shop's, across all shops: nobody's phone is pestered for an hour, and no
+# single address asks for everybody. Tills behind one router share an address.
+STK_RATE_PER_PHONE = env.rate("STK_RATE_PER_PHONE", "60/h")
+STK_RATE_PER_IP = env.rate("STK_RATE_PER_IP", "120/m")
 
 # --- Timing of payments ----------------------------------------------------------
 # Each may be overridden by T_<NAME> in the environment, for tests and tuning.

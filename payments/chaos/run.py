@@ -40,6 +40,8 @@ INSTALLATION: dict[str, Any] = {
     "MPESA_CALLBACK_IP_MODE": "enforce",
     "MPESA_CALLBACK_IPS": ("196.201.214.200",),
     "STK_RATE_PER_SHOP": "10/m",
+    "STK_RATE_PER_PHONE": "60/h",
+    "STK_RATE_PER_IP": "120/m",
     # Counters on the same database and clock as the rest, also where Redis has them.
     "CACHES": {
         "default": {

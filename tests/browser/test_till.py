@@ -28,6 +28,8 @@ def installation(tmp_path_factory, simulator):
         tmp_path_factory.mktemp("shop"),
         simulator_url=simulator.url,
         STK_RATE_PER_SHOP="500/m",
+        STK_RATE_PER_PHONE="500/m",
+        STK_RATE_PER_IP="500/m",
     )
     with WebProcess(one):
         yield one

@@ -32,6 +32,7 @@ def messages(monkeypatch):
 @pytest.fixture(autouse=True)
 def _generous(settings):
     settings.STK_RATE_PER_SHOP = "100000/m"
+    settings.STK_RATE_PER_PHONE = settings.STK_RATE_PER_IP = "100000/m"
     settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 100_000
 
 

@@ -100,3 +100,39 @@ def test_threads_share_a_budget_exactly():
         thread.join(20)
 
     assert sum(results) == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_share_several_limits_exactly():
+    cache.clear()
+    results = []
+
+    def ask(number):
+        try:
+            limits = [("shop", f"shop {number}", "100/m"), ("phone", "one", "10/m")]
+            results.extend(budget.wait_for_room(limits) for _ in range(5))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert results.count(None) == 10
+    assert {found[0] for found in results if found} == {"phone"}
+
+
+def test_several_limits_count_nothing_where_one_is_spent():
+    budget.usage_of("phone", "one", "1/m")
+
+    found = [
+        budget.wait_for_room([("shop", "a", "2/m"), ("phone", "one", "1/m")])
+        for _ in range(4)
+    ]
+
+    assert [group for group, _ in found] == ["phone"] * 4
+    assert [budget.wait_for_room([("shop", "a", "2/m")]) for _ in range(2)] == [
+        None
+    ] * 2

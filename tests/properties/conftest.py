@@ -14,6 +14,7 @@ __all__ = ["messages", "mpesa", "order", "seller", "tasks", "time"]
 def _generous(settings):
     """No rate, budget or jitter: those have tests of their own."""
     settings.STK_RATE_PER_SHOP = "100000/m"
+    settings.STK_RATE_PER_PHONE = settings.STK_RATE_PER_IP = "100000/m"
     settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 100_000
     settings.QUESTION_JITTER = 0
 
