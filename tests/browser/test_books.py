@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 FILL = "from tests.support import full_books; full_books.make()"
 AUDIT = Path(__file__).with_name("audit.js").read_text()
 # Where nobody is led by a link, or which is no page.
-NO_PAGES = re.compile(r"/(logout|autocomplete|jsi18n)/|/r/")
+NO_PAGES = re.compile(r"/(logout|autocomplete|jsi18n)/|/r/|\.(csv|xlsx|pdf|json)\b")
 # A question of the home page; other choices are the same list, shorter.
 QUESTION = re.compile(r"look=\w+|status__exact=failed&day=today")
 # Pages of one kind differ by their rows: so many of each are opened.
