@@ -152,7 +152,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # Outermost: it gives the connection back when all others are done.
+    "smartduka.lib.headers.HeadersMiddleware",  # outermost: no answer goes past it
+    # Outside of what uses it: it gives the connection back when all others are done.
     "smartduka.lib.transactions.GiveBackMiddleware",
     "smartduka.lib.net.ForwardedMiddleware",  # first of the rest: the others ask for the scheme
     "smartduka.lib.caller.CallerMiddleware",
