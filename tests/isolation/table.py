@@ -170,6 +170,7 @@ TABLE: dict[str, Walk] = {
     # Pages of nobody's.
     "healthz": plain(), "readyz": plain(answers=ANYTHING | {503}), "": plain(),
     "login": plain(body(username="jirani-owner", password="guessed")),
+    "login/code": plain(body(code="123456")), "second-step": plain(body(code="123456")),
     "admin": plain(answers=ANYTHING | {301}),
     # The till.
     "till/": plain(), "till/products": plain(), "till/prices": plain(),
@@ -216,6 +217,9 @@ TABLE: dict[str, Walk] = {
     "admin/autocomplete/": plain(),  # see test_autocomplete_offers_nothing
     "admin/payments/failedpayment/export.csv": plain(),
     "admin/payments/failedpayment/export.xlsx": plain(),
+    "admin/payments/payment/<path:object_id>/evidence/": one("payments.Payment"),
+    "admin/payments/payment/<path:object_id>/evidence.pdf": one("payments.Payment"),
+    "admin/payments/payment/<path:object_id>/evidence.json": one("payments.Payment"),
     "admin/payments/refund/of/<int:collection_id>/": Walk(ids=COLLECTION, body=REASON),
     "admin/payments/refund/<path:object_id>/approve/": one("payments.Refund"),
     "admin/payments/refund/<path:object_id>/refuse/": one("payments.Refund", body=REASON),

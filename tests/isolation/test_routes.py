@@ -51,9 +51,9 @@ def test_every_model_says_whose_its_rows_are():
 @pytest.mark.parametrize(
     "made_up",
     [
-        "api/payments/mpesa/export/<str:payment_id>",
-        "admin/payments/payment/<path:object_id>/evidence/",
-        "admin/payments/payment/export/",
+        "api/payments/mpesa/everything/<str:payment_id>",
+        "admin/payments/payment/<path:object_id>/secrets/",
+        "admin/payments/payment/everything/",
         "till/pay/<uuid:order_id>/again",
         "takings",
     ],

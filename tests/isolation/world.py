@@ -28,6 +28,8 @@ from tests.support.gateway import PENDING
 OWNED = {
     "auth.User": "memberships__shop",
     "admin.LogEntry": "user__memberships__shop",
+    "shops.SecondFactor": "user__memberships__shop",
+    "shops.RecoveryCode": "factor__user__memberships__shop",
     "shops.Shop": "pk",
     "shops.Membership": "shop",
     "shops.Product": "shop",
