@@ -129,7 +129,8 @@ class OrderAdmin(BookAdmin):
         return queryset.none(), False
 
     def title_of(self, row: Order) -> str:
-        return f"Sale #{row.number}"
+        name = "Test payment" if row.is_test else "Sale"
+        return f"{name} #{row.number}"
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -148,8 +149,8 @@ class OrderAdmin(BookAdmin):
 
     @admin.display(description="Sale", ordering="number")
     def sale(self, order: Order) -> str:
-        """Its number."""
-        return f"#{order.number}"
+        """Its number; said where it was a test of M-Pesa."""
+        return f"#{order.number} (test)" if order.is_test else f"#{order.number}"
 
     @admin.display(description="State", ordering="status")
     def state(self, order: Order) -> SafeString:

@@ -11,6 +11,8 @@ Takings of a Nairobi day, in KES, are money, never attempts to be paid:
 * less what went back on the day: refunds of every kind, by M-Pesa or by hand, also for
   money of earlier days. What is only asked for or on its way has not gone back yet.
 
+A shilling that tried out an account is in the books and in no takings.
+
 Money on the platform's account that is no shop's is nobody's takings. Surplus, credit
 and unmatched money are in the till and therefore in the takings; they are shown beside
 them once more, for somebody must decide about them.
@@ -249,7 +251,9 @@ def takings_of_days(scope: Scope, last: date, now: datetime) -> DaysTakings:
 def prompts_of_day(scope: Scope, day: date) -> Prompts:
     """Return how the prompts went that were sent on a Nairobi day."""
     start, end = clock.day_bounds(day)
-    rows = _prompts(scope).filter(created_at__gte=start, created_at__lt=end)
+    rows = _prompts(scope).filter(
+        created_at__gte=start, created_at__lt=end, order__is_test=False
+    )
     taken = Q(checkout_request_id__isnull=False, decided_at__isnull=False)
     counts = rows.annotate(is_heard=_heard()).aggregate(
         made=Count("pk"),
@@ -343,11 +347,13 @@ class _Flow:
 
 def _flows(scope: Scope, start: datetime, end: datetime) -> tuple[_Flow, ...]:
     """What arrived, what of it never was there, and what went back."""
-    came = Collection.objects.filter(shop__in=scope.shop_ids).annotate(
+    came = Collection.objects.filter(_no_test(), shop__in=scope.shop_ids).annotate(
         at=Coalesce("paid_at", "sighted_at")
     )
     gone = Allocation.objects.filter(
-        released_by__isnull=True, collection__shop__in=scope.shop_ids
+        _no_test("collection__"),
+        released_by__isnull=True,
+        collection__shop__in=scope.shop_ids,
     )
     wrong = gone.filter(kind=AllocationKind.CORRECTION).annotate(
         at=Coalesce("collection__paid_at", "collection__sighted_at")
@@ -359,6 +365,12 @@ def _flows(scope: Scope, start: datetime, end: datetime) -> tuple[_Flow, ...]:
         _Flow(wrong.filter(within), "collection__", sign=-1),
         _Flow(back.filter(within), "collection__", is_back=True),
     )
+
+
+def _no_test(path: str = "") -> Q:
+    """Money of sales, also money that names no payment."""
+    names = {f"{path}payment__isnull": True}
+    return Q(**names) | Q(**{f"{path}payment__order__is_test": False})
 
 
 def _method(path: str) -> Case:

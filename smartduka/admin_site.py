@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, reverse
 from orders.admin import OrderAdmin
 from orders.models import Order
 from payments.admin import attention, doctor, home
-from payments.admin.accounts import MpesaAccountAdmin, MpesaSettingsAdmin
+from payments.admin.accounts import MpesaAccountAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
 from payments.admin.failures import FailedPaymentAdmin
@@ -28,6 +28,7 @@ from payments.admin.money import AllocationAdmin, CollectionAdmin
 from payments.admin.movements import MovementAdmin
 from payments.admin.receipts import ReceiptAdmin
 from payments.admin.refunds import RefundAdmin
+from payments.admin.settings import MpesaSettingsAdmin
 from payments.admin.statements import StatementImportAdmin
 from payments.models import (
     Allocation,

@@ -1,11 +1,9 @@
-"""M-Pesa accounts and which of them a shop uses. Secrets are never shown."""
+"""M-Pesa accounts in the books. Secrets are never shown."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -14,10 +12,10 @@ from django.utils.safestring import SafeString
 
 from payments import c2b
 from payments.admin import cells as words_of
-from payments.models import MpesaAccount, MpesaSettings
+from payments.models import MpesaAccount
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, ShopFilter
-from shops.books import BookAdmin, ModelForm, facts, reach_of
+from shops.books import BookAdmin, facts, reach_of
 from shops.rights import Right
 
 
@@ -51,22 +49,6 @@ class InUseFilter(QuestionFilter):
         return {
             "used": ("In use", Q(is_active=True)),
             "old": ("Not used any more", Q(is_active=False)),
-        }
-
-
-class WhereFilter(QuestionFilter):
-    """Where the money of shops goes."""
-
-    title, parameter_name = "money goes to", "where"
-
-    def questions(self) -> dict[str, tuple[str, Q]]:
-        return {
-            "platform": ("The platform's account", Q(uses_platform_account=True)),
-            "own": ("Their own account", Q(account__isnull=False)),
-            "none": (
-                "No account",
-                Q(account__isnull=True, uses_platform_account=False),
-            ),
         }
 
 
@@ -255,121 +237,6 @@ class MpesaAccountAdmin(BookAdmin):
     def since(self, account: MpesaAccount) -> SafeString:
         """When it was entered."""
         return cells.moment(account.created_at)
-
-
-class MpesaSettingsForm(ModelForm):
-    """Which account a shop's money goes to: never somebody else's."""
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse an account of another shop, or of another environment."""
-        cleaned = super().clean() or self.cleaned_data
-        account = cleaned.get("account")
-        shop = cleaned.get("shop") or self.instance.shop
-        if account is None:
-            return cleaned
-        if shop is None or account.shop_id != shop.pk:
-            self.add_error("account", "This account is not the shop's own.")
-        elif account.environment != settings.MPESA_ENV:
-            self.add_error("account", "This account is of another environment.")
-        if cleaned.get("uses_platform_account"):
-            self.add_error(
-                "uses_platform_account", "Choose one: the platform's, or its own."
-            )
-        return cleaned
-
-
-class MpesaSettingsAdmin(BookAdmin):
-    """How a shop uses M-Pesa.
-
-    The operator chooses the account for now. The shop's manager says what a payment
-    by hand may pay before M-Pesa confirmed it, its owner from what on a refund needs
-    two people.
-    """
-
-    form = MpesaSettingsForm
-    book_name, row_name, rows_name = "M-Pesa settings", "shop's settings", "shops"
-    about = "Where a shop's money goes, and how careful it is."
-    labels = {
-        "account": "The shop's own account",
-        "uses_platform_account": "Uses the platform's account",
-        "max_amount": "Highest amount of a prompt",
-        "claimed_limit": "Trust payments by hand up to",
-        "second_person_from": "Refunds need a second person from",
-    }
-    help_texts = {
-        "max_amount": "KES. Empty: as high as this installation allows.",
-        "claimed_limit": "KES. So much may pay a sale before M-Pesa's own books"
-        " confirm it. 0: nothing is trusted.",
-        "second_person_from": "KES. Smaller refunds go out at once.",
-    }
-    list_display = ("of_shop", "pays_into", "highest", "trusts", "two_from")
-    list_display_links = ("of_shop",)
-    list_filter = (ShopFilter, WhereFilter)
-    list_select_related = ("shop", "account")
-    search_fields = ("shop__name",)
-    search_help_text = "A shop's name"
-    fields = (
-        "shop", "account", "uses_platform_account", "max_amount", "claimed_limit",
-        "second_person_from",
-    )  # fmt: skip
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return the fields; in words where the person may not set them."""
-        if obj is None or reach_of(request).is_operator:
-            return self.fields
-        is_owner = reach_of(request).may(Right.SETTINGS, self.shop_id_of(obj))
-        may_manage = self.has_change_permission(request, obj)
-        return (
-            "of_shop", "pays_into", "highest",
-            "claimed_limit" if may_manage else "trusts",
-            "second_person_from" if is_owner else "two_from",
-        )  # fmt: skip
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: Any = None
-    ) -> tuple[str, ...]:
-        """Return the shop, once it is chosen, and what the person may not set."""
-        if obj is None:
-            return ()
-        if reach_of(request).is_operator:
-            return ("shop",)
-        said = ("of_shop", "pays_into", "highest", "trusts", "two_from")
-        return tuple(name for name in said if name in self.get_fields(request, obj))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).may(Right.PLATFORM)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).may(Right.MPESA, self.shop_id_of(obj))
-
-    @admin.display(description="Shop", ordering="shop__name")
-    def of_shop(self, row: MpesaSettings) -> str:
-        """Whose settings they are."""
-        return row.shop.name
-
-    @admin.display(description="Money goes to")
-    def pays_into(self, row: MpesaSettings) -> SafeString | str:
-        """The account; nothing means that the shop cannot send prompts."""
-        if row.uses_platform_account:
-            return "The platform's account"
-        if row.account is None:
-            return cells.pill("no account: cannot send prompts", cells.BAD)
-        return words_of.account(row.account)
-
-    @admin.display(description="Highest amount", ordering="max_amount")
-    def highest(self, row: MpesaSettings) -> SafeString | str:
-        """The highest amount of a prompt."""
-        return cells.kes(Decimal(row.max_amount)) if row.max_amount else "No own limit"
-
-    @admin.display(description="Trusts by hand up to", ordering="claimed_limit")
-    def trusts(self, row: MpesaSettings) -> SafeString | str:
-        """What a payment by hand may pay before it is confirmed."""
-        return cells.kes(Decimal(row.claimed_limit)) if row.claimed_limit else "Nothing"
-
-    @admin.display(description="Two people from", ordering="second_person_from")
-    def two_from(self, row: MpesaSettings) -> SafeString:
-        """From what on a refund needs a second person."""
-        return cells.kes(Decimal(row.second_person_from))
 
 
 def _told(account: MpesaAccount, *names: str) -> SafeString:

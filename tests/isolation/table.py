@@ -215,6 +215,9 @@ TABLE: dict[str, Walk] = {
         ids=of(account_id="payments.MpesaAccount")
     ),
     "admin/autocomplete/": plain(),  # see test_autocomplete_offers_nothing
+    "admin/payments/mpesasettings/setup/<int:shop_id>/": Walk(
+        ids=of(shop_id="shops.Shop"), body=body(act="stop", **{"stop-agree": "on"})
+    ),
     "admin/payments/failedpayment/export.csv": plain(),
     "admin/payments/failedpayment/export.xlsx": plain(),
     "admin/payments/payment/<path:object_id>/evidence/": one("payments.Payment"),

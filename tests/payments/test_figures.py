@@ -12,6 +12,7 @@ from payments import (
     corrections,
     drawer,
     figures,
+    going_live,
     inbox,
     ledger,
     matching,
@@ -459,3 +460,20 @@ def test_rows_of_a_shop_without_any_are_not_anothers(charlie, time):
     assert figures.pending_now(scope) == figures.Pending()
     assert figures.free_now(scope).total == 0
     assert figures.last_callback(scope, clock.now()) is None
+
+
+def test_a_shilling_that_tried_an_account_is_no_takings(duka, owner, scope, mpesa):
+    paid(duka, 250)
+    test = going_live.pay_test(owner, "0711000222").payment
+    collection = succeed(test, "UAE5SHILL1")
+
+    day = figures.takings_of_day(scope, TODAY)
+
+    assert (day.total, day.methods[Method.MPESA_STK]) == (Takings(kes(250)),) * 2
+    assert figures.takings_of_days(scope, TODAY, clock.now()).days[-1] == (
+        TODAY, Takings(kes(250)),
+    )  # fmt: skip
+    prompts = figures.prompts_of_day(scope, TODAY)
+    assert (prompts.made, prompts.paid) == (1, 1)
+    # It is in the books all the same.
+    assert Collection.objects.get(pk=collection.pk).allocated == kes(1)
