@@ -1,14 +1,12 @@
-"""The books of the shops app: shops, staff, goods and how stock moved."""
+"""The books of shops, goods and how stock moved."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F, ForeignKey, Q, QuerySet
@@ -28,19 +26,9 @@ from shops.book_filters import (
 )
 from shops.books import BookAdmin, ModelForm, reach_of
 from shops.catalog import BarcodeTaken
-from shops.enums import Role
-from shops.models import Membership, Product, Shop
+from shops.models import Product, Shop
 from shops.rights import Right
 
-
-if TYPE_CHECKING:
-    PlainUserAdmin = UserAdmin[Any]
-    PlainNewUserForm = AdminUserCreationForm[Any]
-    PlainPasswordForm = AdminPasswordChangeForm[Any]
-else:
-    PlainUserAdmin = UserAdmin
-    PlainNewUserForm = AdminUserCreationForm
-    PlainPasswordForm = AdminPasswordChangeForm
 
 # No shelf holds more pieces of one thing, and a slip of the finger ends here.
 PIECES_AT_ONCE = 1_000_000
@@ -81,81 +69,7 @@ class ShopAdmin(BookAdmin):
     @admin.display(description="State", ordering="is_active")
     def state(self, shop: Shop) -> SafeString:
         """Whether it is open."""
-        return _state(shop, "open", "closed")
-
-
-class MembershipForm(ModelForm):
-    """Who works in a shop as what. A shop keeps an owner, or nobody could change it."""
-
-    LAST_OWNER = "This is the shop's last owner: make somebody else owner first."
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse to take the last owner away. Locks the shop's owners."""
-        cleaned = super().clean() or self.cleaned_data
-        member = self.instance
-        if member.pk is None:
-            return cleaned
-        stays_owner = cleaned.get("is_active") and cleaned.get("role") == Role.OWNER
-        owners = Membership.objects.select_for_update(no_key=True).filter(
-            shop=member.shop_id, role=Role.OWNER, is_active=True
-        )
-        ids = set(owners.order_by("pk").values_list("pk", flat=True))
-        if ids == {member.pk} and not stays_owner:
-            raise forms.ValidationError(self.LAST_OWNER)
-        return cleaned
-
-
-class MembershipAdmin(BookAdmin):
-    """Staff. The owner changes roles and sends people home; the operator adds them."""
-
-    book_name, row_name, rows_name = "Staff", "person", "people"
-    about = "Who works in the shop, and what they may do."
-
-    form = MembershipForm
-    list_display = ("who", "role", "state", "shop_name")
-    list_display_links = ("who",)
-    list_filter = (ShopFilter, "role", active_filter("Works here", "Sent home"))
-    labels = {"is_active": "Works here", "user": "Person"}
-    help_texts = {
-        "is_active": "Without the tick the person cannot enter this shop any more.",
-        "role": "Owner: everything. Manager: money and goods. Cashier: sells."
-        " Auditor: reads all, changes nothing.",
-    }
-    list_select_related = ("user", "shop")
-    ordering = ("shop__name", "user__username", "pk")
-    search_fields = ("user__username", "user__first_name", "user__last_name")
-    search_help_text = "A person's name"
-    autocomplete_fields = ("user", "shop")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Return who and where first; both stay as they are once they are there."""
-        if obj is None:
-            return ("user", "shop", "role", "is_active")
-        return ("who", "shop_name", "role", "is_active")
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: Any = None
-    ) -> tuple[str, ...]:
-        """Return what no form changes."""
-        return () if obj is None else ("who", "shop_name")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).may(Right.PLATFORM)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).may(Right.STAFF, self.shop_id_of(obj))
-
-    @admin.display(description="Person", ordering="user__username")
-    def who(self, member: Membership) -> str:
-        """Name the person."""
-        full = member.user.get_full_name()
-        name = member.user.get_username()
-        return f"{full} ({name})" if full else name
-
-    @admin.display(description="State", ordering="is_active")
-    def state(self, member: Membership) -> SafeString:
-        """Whether the person works here."""
-        return _state(member, "works here", "sent home")
+        return cells.state(shop, "open", "closed")
 
 
 class StockFilter(QuestionFilter):
@@ -381,7 +295,7 @@ class ProductAdmin(BookAdmin):
     @admin.display(description="State", ordering="is_active")
     def state(self, product: Product) -> SafeString:
         """Whether it is on sale."""
-        return _state(product, "on sale", "not on sale")
+        return cells.state(product, "on sale", "not on sale")
 
 
 class StockMovementAdmin(BookAdmin):
@@ -422,71 +336,3 @@ class StockMovementAdmin(BookAdmin):
     def at(self, movement: Any) -> SafeString:
         """When it happened."""
         return cells.moment(movement.created_at)
-
-
-class PasswordForm(PlainPasswordForm):
-    """A new password for somebody. There is no other way to sign in."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields.pop("usable_password", None)
-
-
-class NewPersonForm(PlainNewUserForm):
-    """Somebody new, with a password."""
-
-    usable_password = None  # type: ignore[assignment]  # Django's way to leave a field out
-
-
-class PersonAdmin(BookAdmin, PlainUserAdmin):
-    """Who can sign in. The operator's alone; people are switched off, not deleted."""
-
-    book_name, row_name, rows_name = "People who can sign in", "person", "people"
-    shop_path = None
-    list_display = ("username", "first_name", "last_name", "state", "reads")
-    list_filter = (
-        active_filter("May sign in", "Switched off"), "is_staff", "is_superuser",
-    )  # fmt: skip
-    labels = {
-        "is_active": "May sign in",
-        "is_staff": "Reads the books of their shops",
-        "is_superuser": "Operator of the platform",
-    }
-    help_texts = {
-        "is_active": "Take the tick away instead of deleting somebody.",
-        "is_staff": "Their role in each shop says what they may do there.",
-        "is_superuser": "Sees every shop and everything in it.",
-    }
-    search_help_text = "Name or e-mail"
-    filter_horizontal = ()
-    add_form = NewPersonForm
-    add_fieldsets = ((None, {"fields": ("username", "password1", "password2")}),)
-    change_password_form = PasswordForm
-    fieldsets = (
-        (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("May", {"fields": ("is_active", "is_staff", "is_superuser")}),
-    )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return reach_of(request).may(Right.PLATFORM)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reach_of(request).may(Right.PLATFORM)
-
-    @admin.display(description="Reads", ordering="is_staff")
-    def reads(self, person: Any) -> str:
-        """How far the person sees."""
-        if person.is_superuser:
-            return "every shop"
-        return "the books of their shops" if person.is_staff else cells.NOTHING
-
-    @admin.display(description="State", ordering="is_active")
-    def state(self, person: Any) -> SafeString:
-        """Whether the person may sign in."""
-        return _state(person, "may sign in", "switched off")
-
-
-def _state(row: Any, on: str, off: str) -> SafeString:
-    """Say in words what a tick would leave to be guessed."""
-    return cells.pill(on, cells.GOOD) if row.is_active else cells.pill(off, cells.QUIET)

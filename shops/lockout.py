@@ -24,6 +24,7 @@ from smartduka.lib.errors import DomainError
 
 logger = logging.getLogger(__name__)
 
+STEPS = ("password", "code")
 # How long an unlocking is remembered: longer than any count lives.
 UNLOCKED_S = 7 * 24 * 3600
 
@@ -73,9 +74,9 @@ def unlock(name: str) -> None:
         logger.warning("the counters cannot be reached: nobody was unlocked")
 
 
-def is_locked(name: str) -> bool:
-    """Whether a name must wait wherever it signs in from, or did so lately."""
-    return any((_read(key) or 0) > 0 for key, _ in _keys(name, "", "password")[1:])
+def wrong_tries(name: str) -> int:
+    """How many wrong passwords and codes are counted now for a name, from anywhere."""
+    return sum(_read(_keys(name, "", step)[1][0]) or 0 for step in STEPS)
 
 
 def _keys(name: str, address: str, step: str) -> list[tuple[str, int]]:

@@ -38,6 +38,9 @@ FIXED = (
     gettext_noop("The second step is on already. Turn it off first, with a code."),
     gettext_noop("Your role needs the second step. You can move it to another phone."),
     gettext_noop("This is not your password."),
+    gettext_noop(
+        "This person also works elsewhere, so only the platform's operator may do this."
+    ),
     gettext_noop("Too many wrong tries. Wait, or ask the owner to unlock you."),
     gettext_noop("Send the code of the second step too, as `code`."),
     gettext_noop(

@@ -44,15 +44,10 @@ from payments.models import (
     Refund,
     StatementImport,
 )
-from shops.admin import (
-    MembershipAdmin,
-    PersonAdmin,
-    ProductAdmin,
-    ShopAdmin,
-    StockMovementAdmin,
-)
+from shops.admin import ProductAdmin, ShopAdmin, StockMovementAdmin
 from shops.books import ModelAdmin, reach_of
 from shops.models import Membership, Product, Shop, StockMovement
+from shops.staff_books import MembershipAdmin, PersonAdmin
 from smartduka import pages
 
 

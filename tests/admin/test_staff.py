@@ -1,11 +1,16 @@
 """Staff, shops and sign-ins in the books."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.test import Client
 
+from shops import second_factor
 from shops.enums import Role
 from shops.models import Membership, Shop
+from smartduka.lib import clock
 from tests.factories import MembershipFactory, UserFactory
+from tests.support.authenticator import STEP_S, code_at
 
 
 def page_of(person):
@@ -185,3 +190,138 @@ def test_operator_makes_somebody_who_can_sign_in(operator):
     person = get_user_model().objects.get(username="wanjiru")
     assert person.check_password(new)
     assert [str(one) for one in answer.context["messages"]] == ["Saved."]
+
+
+# How people sign in: what an owner does about it.
+
+
+@pytest.fixture
+def with_phone():
+    """Turn a person's second step on."""
+
+    def turn_on(person):
+        factor = second_factor.begin(person.user)
+        step = int(clock.now().timestamp()) // STEP_S
+        second_factor.confirm(person.user, code_at(factor.secret, step))
+
+    return turn_on
+
+
+def act(actor, person, name):
+    return actor.client.post(page_of(person).replace("change", name), follow=True)
+
+
+@pytest.mark.parametrize("name", ["alice", "operator"])
+def test_owner_and_operator_reset_a_second_step(people, mary, name, with_phone):
+    with_phone(mary)
+    page = people[name].get(page_of(mary)).content.decode()
+    assert "Reset the second step" in page
+
+    act(people[name], mary, "reset")
+
+    assert second_factor.is_on(mary.user) is False
+    assert mary.get("/till/").status_code == 302
+    written = LogEntry.objects.get()
+    assert (written.user, written.get_change_message()) == (
+        people[name].user, "second step reset",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("mary", 403), ("audrey", 403), ("bob", 302), ("charlie", 404)]
+)
+@pytest.mark.parametrize("what", ["reset", "unlock", "sign-out"])
+def test_nobody_else_does(people, alice, with_phone, name, status, what):
+    with_phone(alice)
+    answer = people[name].client.post(page_of(alice).replace("change", what))
+
+    assert answer.status_code == status
+    assert second_factor.is_on(alice.user) is True
+    assert alice.get("/till/").status_code == 200
+    assert LogEntry.objects.count() == 0
+
+
+def test_owner_resets_not_who_works_elsewhere_too(
+    alice, mary, charlie, operator, with_phone
+):
+    with_phone(mary)
+    page = page_of(mary)
+    reset = page.replace("change", "reset")
+    MembershipFactory(user=mary.user, shop=charlie.shop, role=Role.MANAGER)
+
+    refused = alice.client.post(reset, follow=True).content.decode()
+    assert "only the platform&#x27;s operator may do this" in refused
+    assert second_factor.is_on(mary.user) is True
+    assert "Reset the second step" not in alice.get(page).content.decode()
+
+    operator.client.post(reset)
+    assert second_factor.is_on(mary.user) is False
+
+
+@pytest.mark.parametrize("name", ["alice", "operator"])
+def test_nobody_resets_the_own(people, name, with_phone, duka):
+    person = people[name]
+    if name == "operator":
+        MembershipFactory(user=person.user, shop=duka, role=Role.OWNER)
+    with_phone(person)
+    act(person, person, "reset")
+
+    assert second_factor.is_on(person.user) is True
+
+
+def test_owner_does_not_reset_the_operator(alice, operator, with_phone):
+    MembershipFactory(user=operator.user, shop=alice.shop)
+    with_phone(operator)
+    act(alice, operator, "reset")
+
+    assert second_factor.is_on(operator.user) is True
+
+
+def test_owner_unlocks_who_was_wrong_too_often(alice, bob, password, settings):
+    settings.SIGN_IN_TRIES = 2
+    client = Client()
+    for _ in range(3):
+        client.post("/login", {"username": "bob", "password": "no"})
+    page = alice.get(page_of(bob)).content.decode()
+    assert ">Unlock</button>" in page
+
+    act(alice, bob, "unlock")
+
+    assert ">Unlock</button>" not in alice.get(page_of(bob)).content.decode()
+    sent = {"username": "bob", "password": password}
+    assert client.post("/login", sent).status_code == 302
+
+
+@pytest.mark.parametrize(
+    "sent", [{"role": Role.MANAGER, "is_active": "on"}, {"role": Role.CASHIER}]
+)
+def test_other_role_and_sending_home_end_the_sessions(alice, bob, mary, sent):
+    alice.client.post(page_of(bob), sent)
+
+    assert bob.get("/till/").status_code == 302
+    assert (alice.get("/till/").status_code, mary.get("/till/").status_code) == (
+        200,
+        200,
+    )
+
+
+def test_saving_without_a_change_ends_nothing(alice, bob):
+    alice.client.post(page_of(bob), {"role": Role.CASHIER, "is_active": "on"})
+
+    assert bob.get("/till/").status_code == 200
+
+
+def test_owner_who_makes_themselves_manager_stays_signed_in(alice):
+    MembershipFactory(shop=alice.shop, role=Role.OWNER)
+    alice.client.post(page_of(alice), {"role": Role.MANAGER, "is_active": "on"})
+
+    assert alice.get("/till/").status_code == 200
+
+
+def test_operator_switches_somebody_off_for_good(operator, bob):
+    address = f"/admin/auth/user/{bob.user.pk}/change/"
+    operator.client.post(address, {"username": "bob"})
+    operator.client.post(address, {"username": "bob", "is_active": "on"})
+
+    # Not even being switched on again brings the old session back.
+    assert bob.get("/till/").status_code == 302

@@ -125,7 +125,9 @@ class Till:
         """Keep how it looks now, where SCREENSHOT_DIR says."""
         if folder := os.environ.get("SCREENSHOT_DIR"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=f"{folder}/{name}.png")
+            path = f"{folder}/{name}.png"
+            # Otherwise it puts a style into the page, which the policy blocks.
+            self.page.screenshot(path=path, animations="allow", caret="initial")
 
     def picture(self, name: str):
         """Keep how it looks in both sizes, by day and by night."""
