@@ -37,6 +37,8 @@ FIXED = (
     ),
     gettext_noop("The second step is on already. Turn it off first, with a code."),
     gettext_noop("Your role needs the second step. You can move it to another phone."),
+    gettext_noop("No till or paybill of the shop's own is entered yet."),
+    gettext_noop("This account may not take the shop's money yet."),
     gettext_noop("This is not your password."),
     gettext_noop(
         "This person also works elsewhere, so only the platform's operator may do this."
