@@ -182,9 +182,7 @@ def _named(receipt: Receipt) -> Payment | None:
 def _decide_named(receipt: Receipt, payment: Payment) -> Decision:
     settle = Decision(Step.SETTLE, payment_id=payment.pk, binding=Binding.REFERENCE)
     hold = Decision(Step.HOLD, payment_id=payment.pk, ask=(payment.pk,))
-    lacks_receipt = Collection.objects.filter(
-        payment=payment, receipt__isnull=True
-    ).exists()
+    lacks_receipt = receipts.receiptless().filter(payment=payment).exists()
     if lacks_receipt or receipt.is_proven:
         return settle
     if payment.decided_at is None:

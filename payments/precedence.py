@@ -305,9 +305,9 @@ def merge(payment: Payment, known: Collection, proof: Proof) -> bool:
     One shilling was counted twice, for nobody could see that the row was this prompt's.
     The payment's money gets the receipt; the other collection is corrected away, whole.
     """
-    answered = Collection.objects.filter(
-        payment=payment, receipt__isnull=True, amount=known.amount
-    ).first()
+    answered = (
+        receipts.receiptless().filter(payment=payment, amount=known.amount).first()
+    )
     if answered is None or known.allocated:
         return False
     _exchange_receipts(answered, known)
@@ -339,7 +339,9 @@ def doubt_other_money(payment: Payment, proof: Proof) -> None:
     What a question proved is that very money, counted twice: two people correct it.
     What was guessed to be its money is there, and somebody else's perhaps.
     """
-    answered = Collection.objects.filter(payment=payment, receipt__isnull=True)
+    answered = Collection.objects.filter(
+        pk__in=receipts.receiptless().filter(payment=payment).values("pk")
+    )
     if answered.update(disputed=DOUBLE, disputed_at=clock.now()):
         lifecycle.note(payment, source=proof.source, reason=DOUBLE, alarm=DOUBLE)
     elif _guessed(payment) is not None:

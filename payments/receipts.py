@@ -15,12 +15,19 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from payments import payer as payers
 from payments import references
-from payments.enums import AccountType, PaymentStatus, ReceiptState, Source
+from payments.enums import (
+    AccountType,
+    AllocationKind,
+    PaymentStatus,
+    ReceiptState,
+    Source,
+)
 from payments.models import (
+    Allocation,
     Collection,
     MpesaAccount,
     Notice,
@@ -161,8 +168,26 @@ def uncount(collection: Collection) -> None:
 
 def without_receipt() -> Exists:
     """The payment's money was proved by a question, and its receipt is missing."""
-    return Exists(
-        Collection.objects.filter(payment=OuterRef("pk"), receipt__isnull=True)
+    return Exists(receiptless().filter(payment=OuterRef("pk")))
+
+
+def receiptless() -> QuerySet[Collection]:
+    """Money that was proved by a question, and whose receipt is missing.
+
+    What two people corrected away, all of it, waits for no receipt any more.
+    """
+    corrected = (
+        Allocation.objects.filter(
+            collection=OuterRef("pk"), kind=AllocationKind.CORRECTION
+        )
+        .order_by()
+        .values("collection")
+        .values(total=Sum("amount"))
+    )
+    return (
+        Collection.objects.filter(receipt__isnull=True)
+        .annotate(corrected=Subquery(corrected))
+        .filter(Q(corrected__isnull=True) | Q(corrected__lt=F("amount")))
     )
 
 

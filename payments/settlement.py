@@ -445,7 +445,12 @@ def _why_surplus(order: Order) -> str:
 
 def _fill_receipt(payment: Payment, proof: Proof) -> bool:
     """Give the receipt to the collection that a question had proved."""
-    filled = Collection.objects.filter(payment=payment, receipt__isnull=True).update(
+    lacking = (
+        receipts.receiptless().filter(payment=payment).values_list("pk", flat=True)
+    )
+    filled = Collection.objects.filter(
+        pk__in=list(lacking), receipt__isnull=True
+    ).update(
         receipt=proof.receipt,
         phone=proof.phone or payment.phone,
         paid_at=proof.paid_at,

@@ -5,6 +5,8 @@ from django.db import transaction
 
 from payments import (
     accounts,
+    corrections,
+    disputes,
     drawer,
     ledger,
     matching,
@@ -232,3 +234,52 @@ def test_what_another_shop_used_is_not_guessed_to_be_a_prompts(
         duka, None, [("credit", kes(250), None)],
     )  # fmt: skip
     assert (own.shop, own.payment, own.receipt) == (there, payment, None)
+
+
+@pytest.fixture
+def corrected(order, duka, mary, alice, time):
+    """What a question proved no statement had: two people took it out of the books."""
+    account = accounts.platform_account()
+    payment = PaymentFactory(order=order, phone=FULL)
+    succeed(payment, None, Source.QUERY)
+    receipt = sight(account, payer="")
+    answered = Collection.objects.get(payment=payment)
+    Collection.objects.filter(pk=answered.pk).update(disputed=disputes.MISSING)
+    asked = corrections.ask_correction(
+        access=Access(mary.user, duka, "manager"), collection_id=answered.pk,
+        amount=kes(-250), reason="The statement lacks it",
+    )  # fmt: skip
+    corrections.book(access=Access(alice.user, duka, "owner"), correction_id=asked.pk)
+    return payment, receipt
+
+
+def test_what_was_corrected_away_takes_no_true_money_along(corrected):
+    """Then the callback names the receipt, which had been counted as nobody's."""
+    payment, receipt = corrected
+
+    assert succeed(payment, R1) == Outcome.ADDED
+
+    gone, true = Collection.objects.order_by("pk")
+    assert [disputes.counted_of(one) for one in (gone, true)] == [0, kes(250)]
+    assert (gone.receipt, true.receipt, true.pk) == (None, R1, receipt.collection_id)
+    assert true.payment_id == payment.pk
+
+
+def test_what_was_corrected_away_holds_no_other_money(corrected, operator):
+    _, receipt = corrected
+    sight(receipt.account, source=Source.STATEMENT)
+
+    refund = refunds.ask(
+        access=refunds.Operator(operator.user), method="cash", restocks=False,
+        collection_id=receipt.collection_id, amount=250, reason="He was here",
+    )  # fmt: skip
+
+    assert refund.state == "done"
+
+
+def test_a_receipt_does_not_fill_what_was_corrected_away(corrected):
+    payment, _ = corrected
+
+    assert succeed(payment, R2) == Outcome.ADDED
+
+    assert disputes.counted_of(Collection.objects.get(receipt=R2)) == kes(250)
