@@ -7,7 +7,7 @@ stays gone, and every payment that loses says so. Call under the locks of `settl
 
 from __future__ import annotations
 
-from django.db.models import F
+from django.db.models import F, Sum
 
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
@@ -18,9 +18,17 @@ from payments.enums import (
     Binding,
     PaymentStatus,
     ReceiptState,
+    RefundState,
     Source,
 )
-from payments.models import Allocation, Collection, Payment, PaymentEvent, Receipt
+from payments.models import (
+    Allocation,
+    Collection,
+    Payment,
+    PaymentEvent,
+    Receipt,
+    RefundPart,
+)
 from payments.proofs import Proof, is_still_nobodys, locked, outranks
 from smartduka.lib import clock
 
@@ -34,6 +42,9 @@ SAME_SALES = "This money was another payment's of this sale."
 ANOTHERS = "This money was another payment's."
 DOUBLE = "Counted twice: its receipt came with money that people had used already."
 GUESSED = "Its own money was used before; what it has was guessed to be its money."
+CAME_LATE = (
+    "Its own money came late: the surplus is what its sale lacks, not to go back."
+)
 WAS_KEPT = "Its money was kept as a customer's credit before we knew whose it was."
 
 
@@ -346,6 +357,31 @@ def doubt_other_money(payment: Payment, proof: Proof) -> None:
         lifecycle.note(payment, source=proof.source, reason=DOUBLE, alarm=DOUBLE)
     elif _guessed(payment) is not None:
         lifecycle.note(payment, source=proof.source, reason=GUESSED, alarm=GUESSED)
+
+
+def alarm_of_late(order: Order, payment: Payment) -> str:
+    """The alarm of a payment that had lost its money, now that its own has come.
+
+    A sale that was closed stays closed and takes nothing, so what came is surplus.
+    """
+    if order.status != OrderStatus.OPEN and _is_short(order):
+        return CAME_LATE
+    return (
+        "" if payment.alarm in (ANOTHER_SALES, SAME_SALES, ANOTHERS) else payment.alarm
+    )
+
+
+def _is_short(order: Order) -> bool:
+    """Whether money that had paid a sale turned out not to be its own."""
+    sold = ledger.total_of(
+        ledger.current().filter(kind=AllocationKind.SALE, order=order)
+    )
+    reserved = RefundPart.objects.filter(
+        source__order=order,
+        source__kind=AllocationKind.SALE,
+        refund__state__in=RefundState.UNDECIDED,
+    ).aggregate(total=Sum("amount"))["total"]
+    return order.paid - order.refunded > sold + (reserved or 0)
 
 
 def no_longer_double(payment: Payment, receipt: str | None) -> str:

@@ -367,14 +367,16 @@ def _adopt(order: Order, payment: Payment, proof: Proof, known: Collection) -> N
 
 
 def _note_added(order: Order, payment: Payment, proof: Proof) -> None:
+    """Say that more money came for a payment: a second time, or what it had lost."""
     others = Collection.objects.filter(payment=payment).exclude(receipt=proof.receipt)
-    if not others.exists():
+    if not receipts.not_corrected_away(others).exists():
         lifecycle.note(
             payment,
             source=proof.source,
             reason=f"{format_kes(payment.amount)} arrived, receipt {proof.receipt}",
             notice_id=proof.notice_id,
             receipt=proof.receipt,
+            alarm=precedence.alarm_of_late(order, payment),
         )
         news.publish(payment, order, "payment.updated")
         return

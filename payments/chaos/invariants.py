@@ -54,7 +54,12 @@ HEALED = "lost callbacks healed"
 HEALED_S = (30, 90, 300)
 ZERO = Decimal(0)
 # The alarms of payments whose money turned out to be another's.
-TAKEN = (precedence.ANOTHER_SALES, precedence.SAME_SALES, precedence.ANOTHERS)
+TAKEN = (
+    precedence.ANOTHER_SALES,
+    precedence.SAME_SALES,
+    precedence.ANOTHERS,
+    precedence.CAME_LATE,
+)
 
 
 class Books:

@@ -263,6 +263,8 @@ def test_what_was_corrected_away_takes_no_true_money_along(corrected):
     assert [disputes.counted_of(one) for one in (gone, true)] == [0, kes(250)]
     assert (gone.receipt, true.receipt, true.pk) == (None, R1, receipt.collection_id)
     assert true.payment_id == payment.pk
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.CAME_LATE
 
 
 def test_what_was_corrected_away_holds_no_other_money(corrected, operator):
@@ -283,3 +285,25 @@ def test_a_receipt_does_not_fill_what_was_corrected_away(corrected):
     assert succeed(payment, R2) == Outcome.ADDED
 
     assert disputes.counted_of(Collection.objects.get(receipt=R2)) == kes(250)
+
+
+@pytest.mark.parametrize("total", [250, 400], ids=["paid", "open"])
+def test_own_money_that_comes_late_is_no_second_payment(account, duka, time, total):
+    """The push's answer was lost, and another prompt's receipt was guessed to be its."""
+    sale = OrderFactory(shop=duka, total=total)
+    payment = PaymentFactory(
+        order=sale, phone=FULL, amount=250, checkout_request_id=None
+    )
+    sight(account, payer=FULL)
+    other = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
+    succeed(other, R1)
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.ANOTHER_SALES
+
+    assert succeed(payment, R2) == Outcome.ADDED
+
+    own = Collection.objects.get(receipt=R2)
+    kind, alarm = ("surplus", precedence.CAME_LATE) if total == 250 else ("sale", "")
+    assert kinds(own) == [(kind, kes(250), sale.pk)]
+    payment.refresh_from_db()
+    assert (payment.receipt, payment.alarm) == (R2, alarm)
