@@ -158,8 +158,8 @@ def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     """Let a refund go that waited for a second person; return it as it then is.
 
     Raises Forbidden, NotFound, SamePerson, NotWaiting, ChangedMeanwhile when the money
-    turned out to be another shop's, and CannotReverse when M-Pesa cannot send it back
-    any more. Else as `ask`.
+    turned out to be another shop's, CannotReverse when M-Pesa cannot send it back any
+    more, and NotLookedAt when it is disputed since. Else as `ask`.
     """
     refund = refund_for(access, refund_id)
     _require_second(access, refund)
@@ -280,6 +280,7 @@ def _approve(found: Refund, actor: Any, learned: str) -> tuple[Refund, Errand | 
         if refund.method == RefundMethod.REVERSAL and not held.collection.receipt:
             # That was found to be another payment's: its own is to follow.
             raise CannotReverse(why_not_reversible(held.collection))
+        _require_no_news(held.collection, refund)
         errand = _prepare(refund, held.collection, actor)
         reason = " ".join(("Approved.", learned)).strip()
         refund_money.move(
@@ -294,6 +295,16 @@ def _approve(found: Refund, actor: Any, learned: str) -> tuple[Refund, Errand | 
         )
         _finish_at_once(held, refund, actor)
     return refund, errand
+
+
+def _require_no_news(collection: Collection, refund: Refund) -> None:
+    """Raise NotLookedAt where M-Pesa's books deny the money since it was asked for."""
+    since = collection.disputed_at
+    if collection.disputed and since is not None and since > refund.asked_at:
+        raise NotLookedAt(
+            "M-Pesa's books say otherwise about this money since the refund was asked"
+            " for. Refuse it, look at them, and ask again."
+        )
 
 
 def _prepare(refund: Refund, collection: Collection, actor: Any) -> Errand | None:

@@ -419,6 +419,22 @@ def waiting(paid, manager):
     return ask(manager, paid)
 
 
+def test_what_is_disputed_since_it_was_asked_for_is_looked_at(
+    waiting, paid, manager, owner, time
+):
+    time.turn(60)
+    Collection.objects.update(
+        disputed="M-Pesa's books say otherwise", disputed_at=clock.now()
+    )
+
+    with nothing_changes(), pytest.raises(NotLookedAt, match="since the refund"):
+        refunds.approve(access=owner, refund_id=waiting.pk)
+
+    refunds.refuse(access=owner, refund_id=waiting.pk, reason="Look first")
+    again = ask(manager, paid, has_looked=True)
+    assert refunds.approve(access=owner, refund_id=again.pk).state == "done"
+
+
 def test_from_the_limit_a_second_person_decides(waiting, paid, order, organisation):
     assert (waiting.state, waiting.decided_at, waiting.sent_at) == ("asked", None, None)
     assert portions(paid) == {"reserved": 250}
