@@ -162,9 +162,9 @@ class Books:
             ),
             ZERO,
         )
-        # What turned out to be another sale's: an open one needs that money again.
-        lost = freed if order.status == OrderStatus.OPEN else set()
-        got = self._got(portions, lost, taken) + from_paid
+        # What turned out to be another sale's: one that was open needs it again.
+        lost = {p.releases_id for p in portions if _was_open(order, p.created_at)}
+        got = self._got(portions, lost, taken) + from_paid + _kept_as_paid(order, taken)
         name = f"sale {order.number} of shop {order.shop_id}"
         self._require(
             order.paid == got <= order.total,
@@ -533,6 +533,33 @@ def _corrected() -> QuerySet[Allocation]:
 
 def _sum(rows: QuerySet[Any]) -> Decimal:
     return rows.aggregate(total=Sum("amount"))["total"] or ZERO
+
+
+def _was_open(order: Order, moment: datetime) -> bool:
+    """Whether a sale was not paid yet at a moment."""
+    return order.paid_at is None or moment <= order.paid_at
+
+
+def _kept_as_paid(order: Order, taken: list[RefundPart]) -> Decimal:
+    """What a paid sale lost to the owner of the money, for its refund was not made.
+
+    A paid sale stays paid, and the money was not put back to it.
+    """
+    return sum(
+        (
+            part.amount
+            for part in taken
+            if part.source.kind == AllocationKind.SALE
+            and part.refund.state in (RefundState.REFUSED, RefundState.FAILED)
+            and not _was_open(order, _moment_of(part.refund))
+            and not part.source.collection.allocations.filter(
+                kind=AllocationKind.SALE,
+                order=order,
+                created_at__gte=_moment_of(part.refund),
+            ).exists()
+        ),
+        ZERO,
+    )
 
 
 def _moment_of(refund: Refund) -> datetime:
