@@ -49,6 +49,7 @@ class Order(models.Model):
             models.Index(
                 F("shop"), F("created_at").desc(), F("id").desc(), name="order_list"
             ),
+            models.Index(fields=["shop"], condition=Q(is_test=True), name="order_test"),
         ]
         constraints = [
             models.UniqueConstraint(

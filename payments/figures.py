@@ -11,7 +11,8 @@ Takings of a Nairobi day, in KES, are money, never attempts to be paid:
 * less what went back on the day: refunds of every kind, by M-Pesa or by hand, also for
   money of earlier days. What is only asked for or on its way has not gone back yet.
 
-A shilling that tried out an account is in the books and in no takings.
+A shilling that tried out an account is in the books and in no takings, and its prompt in
+no figure.
 
 Money on the platform's account that is no shop's is nobody's takings. Surplus, credit
 and unmatched money are in the till and therefore in the takings; they are shown beside
@@ -47,6 +48,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, ExtractHour, TruncDate
 
+from orders.models import Order
 from payments import inbox, ledger
 from payments.enums import (
     AllocationKind,
@@ -251,9 +253,7 @@ def takings_of_days(scope: Scope, last: date, now: datetime) -> DaysTakings:
 def prompts_of_day(scope: Scope, day: date) -> Prompts:
     """Return how the prompts went that were sent on a Nairobi day."""
     start, end = clock.day_bounds(day)
-    rows = _prompts(scope).filter(
-        created_at__gte=start, created_at__lt=end, order__is_test=False
-    )
+    rows = _prompts(scope).filter(created_at__gte=start, created_at__lt=end)
     taken = Q(checkout_request_id__isnull=False, decided_at__isnull=False)
     counts = rows.annotate(is_heard=_heard()).aggregate(
         made=Count("pk"),
@@ -347,11 +347,11 @@ class _Flow:
 
 def _flows(scope: Scope, start: datetime, end: datetime) -> tuple[_Flow, ...]:
     """What arrived, what of it never was there, and what went back."""
-    came = Collection.objects.filter(_no_test(), shop__in=scope.shop_ids).annotate(
-        at=Coalesce("paid_at", "sighted_at")
-    )
+    came = Collection.objects.filter(
+        _no_test(scope, "payment"), shop__in=scope.shop_ids
+    ).annotate(at=Coalesce("paid_at", "sighted_at"))
     gone = Allocation.objects.filter(
-        _no_test("collection__"),
+        _no_test(scope, "collection__payment"),
         released_by__isnull=True,
         collection__shop__in=scope.shop_ids,
     )
@@ -367,12 +367,6 @@ def _flows(scope: Scope, start: datetime, end: datetime) -> tuple[_Flow, ...]:
     )
 
 
-def _no_test(path: str = "") -> Q:
-    """Money of sales, also money that names no payment."""
-    names = {f"{path}payment__isnull": True}
-    return Q(**names) | Q(**{f"{path}payment__order__is_test": False})
-
-
 def _method(path: str) -> Case:
     """How the money of a collection came: cash has no account."""
     prompted = {f"{path}payment__method": Method.MPESA_STK}
@@ -385,7 +379,23 @@ def _method(path: str) -> Case:
 
 
 def _prompts(scope: Scope) -> QuerySet[Payment]:
-    return Payment.objects.filter(shop__in=scope.shop_ids, method=Method.MPESA_STK)
+    return Payment.objects.filter(
+        ~Q(order__in=_tests(scope)),
+        shop__in=scope.shop_ids,
+        method=Method.MPESA_STK,
+    )
+
+
+def _tests(scope: Scope) -> QuerySet[Any]:
+    """The sales that only tried out how one is paid: a handful in a shop's life."""
+    tests = Order.objects.filter(shop__in=scope.shop_ids, is_test=True)
+    return tests.order_by().values("pk")
+
+
+def _no_test(scope: Scope, path: str) -> Q:
+    """Rows whose payment, by this path, is none or that of a real sale."""
+    tests = Payment.objects.filter(order__in=_tests(scope)).order_by().values("pk")
+    return Q(**{f"{path}__isnull": True}) | ~Q(**{f"{path}__in": tests})
 
 
 def _heard() -> Exists:

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from orders.models import Order
 from payments import (
     accounts,
     cash,
@@ -449,6 +450,24 @@ def test_figures_are_read_by_indexes(duka, scope, owner, time):
     told = "\n".join(plans)
     for name in ("collection_day", "collection_unmatched", "allocation_unusual"):
         assert name in told, f"{name} is not used:\n{told}"
+
+
+def test_sale_that_only_tried_the_till_is_in_no_figure(
+    duka, scope, owner, seller, time
+):
+    paid(duka, 250)
+    cash_taken = pay_cash(seller, 30)
+    real = [figures.takings_of_day(scope, TODAY), figures.prompts_of_day(scope, TODAY)]
+    first, second = (OrderFactory(shop=duka, total=1) for _ in range(2))
+    Order.objects.filter(pk__in=[first.pk, second.pk]).update(is_test=True)
+    collection = succeed(PaymentFactory(order=first), "UAE5TEST01")
+    give_back(owner, collection, 1)
+    PaymentFactory(order=second)
+
+    assert cash_taken.amount == kes(30)
+    assert taken(scope) == real[0].total == Takings(kes(280), kes(0))
+    assert figures.prompts_of_day(scope, TODAY) == real[1]
+    assert figures.pending_now(scope) == figures.Pending()
 
 
 def test_rows_of_a_shop_without_any_are_not_anothers(charlie, time):
