@@ -156,6 +156,7 @@ def account_view(
     context = {
         "title": words_of.account(account),
         "account": account,
+        "setup": _setup(request, account.shop_id),
         "shown": _shown(found, is_operator=reach.is_operator, note=note),
         "check": reverse("admin:doctor_account_check", args=[account.pk])
         if may_check
@@ -239,21 +240,27 @@ def _may_check(request: HttpRequest, account: MpesaAccount) -> bool:
     return reach.may(Right.MPESA, account.shop_id)
 
 
-def _without_account(request: HttpRequest) -> list[str]:
-    """What to say of the person's shops that have no account of their own."""
+def _setup(request: HttpRequest, shop_id: int | None) -> str:
+    """Where this person sets up a shop's M-Pesa; "" if they may not."""
+    if shop_id is None or not reach_of(request).may(Right.SETTINGS, shop_id):
+        return ""
+    return reverse("admin:payments_mpesasettings_setup", args=[shop_id])
+
+
+def _without_account(request: HttpRequest) -> list[tuple[str, str]]:
+    """What to say of the person's shops without a live account, and where to go."""
     shops = reach_of(request).shops
-    rows = MpesaSettings.objects.filter(shop__in=shops).select_related("shop")
-    settings_of = {row.shop_id: row for row in rows}
+    rows = {row.shop_id: row for row in MpesaSettings.objects.filter(shop__in=shops)}
     told = []
     for shop in shops:
-        row = settings_of.get(shop.pk)
+        row = rows.get(shop.pk)
         if row is not None and row.uses_platform_account:
-            told.append(
-                f"{shop.name} is paid into the platform's account: its operator looks"
-                " after that."
-            )
+            words = "is paid into the platform's account: its operator looks after that"
         elif row is None or row.account_id is None:
-            told.append(f"{shop.name} cannot send prompts: it has no M-Pesa account.")
+            words = "cannot send prompts: no M-Pesa account of it is live"
+        else:
+            continue
+        told.append((f"{shop.name} {words}.", _setup(request, shop.pk)))
     return told
 
 

@@ -12,7 +12,7 @@ from payments.models import MpesaAccount, MpesaSettings
 from smartduka.lib.transactions import give_back_connection
 
 
-SETTINGS = "Look at M-Pesa settings. "
+SETTINGS = "Go to Set up M-Pesa. "
 NAMES = {
     "keys": "Consumer key and secret",
     "product": "The app may send prompts",
@@ -195,7 +195,7 @@ def initiator(account: MpesaAccount) -> Finding:
     remedy = (
         "Have a Business Administrator make an API user in M-Pesa's portal, with the"
         " roles for reversals and transaction status; then enter its name and password"
-        " in M-Pesa settings."
+        " in Set up M-Pesa."
     )
     if account.initiator_name and not settings.MPESA_CERTIFICATE:
         remedy += " The operator must give Safaricom's certificate: MPESA_CERTIFICATE."

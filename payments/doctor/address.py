@@ -27,7 +27,7 @@ HEALTHY = '"ok"'
 NEWEST = 50
 ONLY_A_MESSAGE = (
     " Whether M-Pesa's own network gets through cannot be known from here: the first"
-    " message that comes back proves it. Make the test payment of KES 1."
+    " message that comes back proves it. Pay KES 1 in Set up M-Pesa."
 )
 CHANGE = "Change MPESA_CALLBACK_URL, and restart web and worker. "
 FROM_OUTSIDE = (

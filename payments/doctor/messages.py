@@ -23,7 +23,7 @@ TOLD_WITHIN = timedelta(minutes=3)
 ENOUGH = 3
 # M-Pesa's codes for a number that is not the store's, or is of the other kind.
 WRONG_PAIR = frozenset({"2028", "SFC_IC0003"})
-TEST = "Make the test payment of KES 1 in M-Pesa settings."
+TEST = "Pay KES 1 in Set up M-Pesa."
 
 
 def findings(account: MpesaAccount) -> tuple[Finding, ...]:

@@ -209,6 +209,21 @@ def test_shop_without_an_account_of_its_own_is_told_whose_it_uses(alice, platfor
     assert "cannot send prompts" in alice.get(HOME).content.decode()
 
 
+def test_pages_lead_to_the_setup_whoever_may_enter_it(charlie, alice, mary, theirs):
+    setup = f'href="/admin/payments/mpesasettings/setup/{theirs.shop_id}/"'
+    assert setup in charlie.get(page_of(theirs)).content.decode()
+    MembershipFactory(user=mary.user, shop=theirs.shop, role=Role.MANAGER)
+    assert setup not in mary.get(page_of(theirs)).content.decode()
+    own = f'href="/admin/payments/mpesasettings/setup/{alice.shop.pk}/"'
+    assert own in alice.get(HOME).content.decode()
+    assert own not in mary.get(HOME).content.decode()
+
+
+def test_setup_leads_to_the_doctor(charlie, theirs):
+    setup = f"/admin/payments/mpesasettings/setup/{theirs.shop_id}/?kind=paybill"
+    assert f'<a href="{page_of(theirs)}">' in charlie.get(setup).content.decode()
+
+
 def test_owner_of_several_shops_sees_all_of_theirs(alice, theirs):
     MembershipFactory(user=alice.user, shop=theirs.shop, role=Role.OWNER)
     response = alice.get(HOME)
