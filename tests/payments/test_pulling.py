@@ -323,7 +323,7 @@ def test_an_account_without_keys_is_told(account, mpesas_list):
 
     pulled = pulling.pull_now(account)
 
-    assert pulled.error == accounts.NotConfigured.message
+    assert pulled.error == accounts.NO_KEYS
     assert facts(account)[1:] == (pulled.error, None)
     assert mpesas_list.asked == []
 
