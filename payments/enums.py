@@ -117,6 +117,9 @@ class Verdict(models.TextChoices):
     HELD = "held", "Kept until it is clear whose it is"
     PARKED = "parked", "Parked, a person must look"
 
+    # What M-Pesa itself does not send, or seldom.
+    FORGED = nonmember(("rejected", "untokened", "unverified"))
+
 
 class AllocationKind(models.TextChoices):
     """What a portion of a collection is for."""
@@ -212,6 +215,15 @@ class MovementKind(models.TextChoices):
     SWEEP = "sweep", "To the bank or between purses"
     REVERSAL = "reversal", "Sent back"
     OTHER = "other", "Other"
+
+
+class SuspicionKind(models.TextChoices):
+    """What may be wrong: a question to a person, never an answer."""
+
+    FAILURES = "failures", "Many prompts failed"
+    PHONES = "phones", "Many phones were asked, and did not pay"
+    REFUNDS = "refunds", "Many refunds by one person"
+    FORGED = "forged", "Messages that M-Pesa did not send"
 
 
 class ImportStage(models.TextChoices):

@@ -16,6 +16,7 @@ from payments import (
     reconciliation,
     refund_questions,
     statement_import,
+    suspicions,
 )
 
 
@@ -82,6 +83,11 @@ def review_statements() -> None:
 def import_statement(import_id: int) -> None:
     """Go on with a statement that was uploaded."""
     statement_import.attend(import_id)
+
+
+def look_for_suspicions() -> None:
+    """Flag who fails, asks, gives back or forges more than is usual."""
+    suspicions.look()
 
 
 def sweep_statements() -> None:

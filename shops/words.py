@@ -99,6 +99,7 @@ FIXED = (
         "payment only."
     ),
     gettext_noop("Say why, in a few words."),
+    gettext_noop("Say what you found, in a few words."),
     gettext_noop("Say by how many shillings."),
     gettext_noop("Say why."),
     gettext_noop("Somebody has used this money already. Look at the list again."),

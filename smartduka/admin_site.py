@@ -30,6 +30,7 @@ from payments.admin.receipts import ReceiptAdmin
 from payments.admin.refunds import RefundAdmin
 from payments.admin.settings import MpesaSettingsAdmin
 from payments.admin.statements import StatementImportAdmin
+from payments.admin.suspicions import SuspicionAdmin
 from payments.models import (
     Allocation,
     Collection,
@@ -43,6 +44,7 @@ from payments.models import (
     Receipt,
     Refund,
     StatementImport,
+    Suspicion,
 )
 from shops.admin import ProductAdmin, ShopAdmin, StockMovementAdmin
 from shops.books import ModelAdmin, reach_of
@@ -88,6 +90,7 @@ GROUPS: tuple[tuple[str, tuple[Book, ...]], ...] = (
             (Product, ProductAdmin),
             (StockMovement, StockMovementAdmin),
             (Membership, MembershipAdmin),
+            (Suspicion, SuspicionAdmin),
             (Shop, ShopAdmin),
             (get_user_model(), PersonAdmin),
         ),

@@ -540,6 +540,15 @@ STATEMENTS_EVERY_S = timing("STATEMENTS_EVERY_S", 600)
 STATEMENT_LEASE_S = timing("STATEMENT_LEASE_S", 2 * TASK_TIMEOUT_S)
 STATEMENT_BACKOFF_S = timing("STATEMENT_BACKOFF_S", (5, 30, 120))
 DISPUTES_REVIEWED_S = timing("DISPUTES_REVIEWED_S", 14 * 24 * 3600)
+# Who does more of something than is usual is flagged, for a person to look at: so many
+# of one subject in one window. A busy till fails a few prompts an hour.
+SUSPICIONS_EVERY_S = timing("SUSPICIONS_EVERY_S", 300)
+SUSPICION_WINDOW_S = timing("SUSPICION_WINDOW_S", 3600)
+SUSPICION_FAILURES = timing("SUSPICION_FAILURES", 20)  # of one person in a shop
+SUSPICION_PHONES = timing("SUSPICION_PHONES", 15)  # different ones that did not pay
+SUSPICION_REFUNDS = timing("SUSPICION_REFUNDS", 5)  # asked for by one person
+SUSPICION_REFUNDS_WINDOW_S = timing("SUSPICION_REFUNDS_WINDOW_S", 24 * 3600)
+SUSPICION_FORGED = timing("SUSPICION_FORGED", 10)  # from one address
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
@@ -548,6 +557,7 @@ PERIODIC_TASKS = {
     "payments.tasks.sweep_statements": SWEEP_EVERY_S,
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
     "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
+    "payments.tasks.look_for_suspicions": SUSPICIONS_EVERY_S,
 }
 
 # A notice is born due this far ahead, so that a crash between storing and

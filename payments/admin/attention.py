@@ -24,6 +24,7 @@ from payments.admin.messages import NoticeFilter
 from payments.admin.money import CollectionFilter
 from payments.admin.receipts import ReceiptFilter
 from payments.admin.refunds import RefundFilter
+from payments.admin.suspicions import SuspicionFilter
 from payments.enums import PaymentStatus
 from payments.models import (
     Collection,
@@ -32,6 +33,7 @@ from payments.models import (
     Payment,
     Receipt,
     Refund,
+    Suspicion,
 )
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, in_question
@@ -68,6 +70,10 @@ QUESTIONS = (
     _Question(
         Refund, RefundFilter, "waits", "Refunds wait for a second person",
         "Approve or refuse them.", cells.WAIT, "-asked_at",
+    ),
+    _Question(
+        Suspicion, SuspicionFilter, "open", "Something looks wrong",
+        "Look at it, and say what it was.", cells.BAD,
     ),
     _Question(
         Correction, CorrectionFilter, "waits",

@@ -26,6 +26,7 @@ from payments.models.statements import (
     StatementFile,
     StatementImport,
 )
+from payments.models.suspicions import Suspicion
 
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "Sighting",
     "StatementFile",
     "StatementImport",
+    "Suspicion",
 ]

@@ -53,6 +53,11 @@ class Notice(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(
+                fields=["received_at"],
+                condition=Q(verdict__in=Verdict.FORGED),
+                name="notice_forged",
+            ),
+            models.Index(
                 fields=["next_try_at"],
                 condition=Q(next_try_at__isnull=False),
                 name="notice_due",

@@ -122,6 +122,7 @@ class Payment(models.Model):
             models.Index(
                 F("shop"), F("created_at").desc(), F("id").desc(), name="payment_list"
             ),
+            models.Index(fields=["created_at"], name="payment_recent"),
             models.Index(
                 fields=["next_ask_at"],
                 condition=Q(next_ask_at__isnull=False),

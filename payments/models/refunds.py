@@ -90,6 +90,7 @@ class Refund(models.Model):
     class Meta:
         ordering = ["-asked_at", "-id"]
         indexes = [
+            models.Index(fields=["asked_at"], name="refund_recent"),
             models.Index(
                 fields=["next_ask_at"],
                 condition=Q(next_ask_at__isnull=False),

@@ -234,6 +234,9 @@ TABLE: dict[str, Walk] = {
     "admin/payments/correction/of/<int:collection_id>/": Walk(ids=COLLECTION, body=REASON),
     "admin/payments/correction/<path:object_id>/book/": one("payments.Correction"),
     "admin/payments/correction/<path:object_id>/refuse/": one("payments.Correction"),
+    "admin/payments/suspicion/<path:object_id>/seen/": one(
+        "payments.Suspicion", body=body(reason="I guessed the address")
+    ),
     "admin/payments/notice/<path:object_id>/again/": one("payments.Notice"),
     "admin/payments/statementimport/upload/": plain(
         body(account=first("payments.MpesaAccount"))

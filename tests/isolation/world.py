@@ -14,7 +14,7 @@ from django.db.models import CharField, ForeignKey, TextField, UUIDField
 from payments import demo, gateways
 from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
-from payments.models import CodeClaim, Examination, Payment
+from payments.models import CodeClaim, Examination, Payment, Suspicion
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
 from smartduka.lib import clock
@@ -58,6 +58,7 @@ OWNED = {
     "payments.StatementFile": "statement__account__shop",
     "payments.Movement": "account__shop",
     "payments.Correction": "collection__shop",
+    "payments.Suspicion": "shop",
 }
 # A book that shows a part of another book's rows: which part.
 PARTS = {"payments.FailedPayment": {"status": PaymentStatus.FAILED}}
@@ -202,6 +203,15 @@ def finish(shop: Any, owner: Any) -> None:
     CodeClaim.objects.create(
         shop=shop, order=payment.order, account=payment.account, number="UKL1CLAIM1",
         created_by=owner, created_at=clock.now(), why="Siri kabisa",
+    )  # fmt: skip
+    Suspicion.objects.create(
+        kind="refunds", shop=shop, subject=f"shop:{shop.pk} person:{owner.pk}",
+        person=owner, count=7, first_at=clock.now(), last_at=clock.now(),
+    )  # fmt: skip
+    Suspicion.objects.create(
+        kind="forged", shop=shop, subject=f"shop:{shop.pk} from:203.0.113.77",
+        address="203.0.113.77", count=12, first_at=clock.now(), last_at=clock.now(),
+        seen_at=clock.now(), seen_by=owner, seen_reason="Siri: the neighbour's joke",
     )  # fmt: skip
     Examination.objects.create(
         subject=str(payment.account_id), account=payment.account, health="fine",
