@@ -23,6 +23,9 @@ from payments.models import Notice
 
 HEALTH_PATH = "/healthz"
 HEALTHY = '"ok"'
+# It takes POST only, says so, and keeps nothing of a GET.
+HOOK_PATH = "/hooks/stk/doctor"
+HOOKED = "INVALID_REQUEST"
 # So many of the newest messages are looked at for one that M-Pesa brought.
 NEWEST = 50
 ONLY_A_MESSAGE = (
@@ -59,24 +62,26 @@ def rules() -> Finding:
 
 
 def reach() -> Finding:
-    """Ask our own public address for its health page, from this server."""
+    """Ask our own public address for its health page and a hook, from this server.
+
+    Both, for probes are let through where a hook may be sent elsewhere.
+    """
     base = settings.MPESA_CALLBACK_URL
-    url, parts = base + HEALTH_PATH, urlsplit(base)
+    parts = urlsplit(base)
     try:
-        answer = wire.look(url)
+        health = wire.look(base + HEALTH_PATH)
+        hook = wire.look(base + HOOK_PATH)
     except Unreached as unreached:
-        return _not_reached(unreached, url, parts)
-    if 300 <= answer.status < 400:
-        words = f"{_origin(parts)} leads elsewhere: M-Pesa does not follow."
-        remedy = (
-            "Enter in MPESA_CALLBACK_URL the address that it leads to. If that is the"
-            " same one, TRUSTED_PROXY_COUNT is too low."
-        )
-        return _reach(Health.BROKEN, words, remedy)
-    if answer.status != 200 or HEALTHY not in answer.text:
+        return _not_reached(unreached, base + HEALTH_PATH, parts)
+    if any(300 <= answer.status < 400 for answer in (health, hook)):
+        return _leads_elsewhere(parts)
+    is_healthy = health.status == 200 and HEALTHY in health.text
+    is_hook = hook.status == 405 and HOOKED in hook.text
+    if not (is_healthy and is_hook):
+        odd = hook if is_healthy else health
         words = (
             f"{_origin(parts)} answers, but not as this installation does"
-            f" (HTTP {answer.status})."
+            f" (HTTP {odd.status})."
         )
         remedy = (
             "Look where the name leads, and what stands before the server: it must hand"
@@ -84,6 +89,16 @@ def reach() -> Finding:
         )
         return _reach(Health.BROKEN, words, remedy)
     return _reached(parts)
+
+
+def _leads_elsewhere(parts: SplitResult) -> Finding:
+    words = f"{_origin(parts)} leads elsewhere: M-Pesa does not follow."
+    remedy = (
+        "Enter in MPESA_CALLBACK_URL the address that it leads to. If that is the same"
+        " one, TRUSTED_PROXY_COUNT is too low: the server does not believe that the"
+        " call came over HTTPS."
+    )
+    return _reach(Health.BROKEN, words, remedy)
 
 
 def _reached(parts: SplitResult) -> Finding:
@@ -135,7 +150,8 @@ def _host_rules(parts: SplitResult, host: str) -> list[str]:
         found.append("It is not HTTPS: M-Pesa calls nothing else for real money.")
     if not is_practice and not _is_public(host):
         found.append(f"{host} is not public: M-Pesa cannot call it.")
-    if not validate_host(host, settings.ALLOWED_HOSTS):
+    named = f"[{host}]" if ":" in host else host
+    if not validate_host(named, settings.ALLOWED_HOSTS):
         found.append(
             f"ALLOWED_HOSTS does not name {host}, so this server turns calls away."
         )

@@ -13,11 +13,13 @@ from payments import c2b, inbox
 from payments.doctor.findings import Finding, Who
 from payments.doctor.letters import letter
 from payments.enums import AccountType, Health, Method
-from payments.models import MpesaAccount, Notice, Payment
+from payments.models import MpesaAccount, MpesaSettings, Notice, Payment
 
 
 # Of so many of the newest prompts, those that M-Pesa should have told of by now.
 NEWEST = 20
+# Of a shared account so many shops are looked at.
+SHOPS = 50
 TOLD_WITHIN = timedelta(minutes=3)
 # One that nobody answers may be lost by chance; so many in a row are no chance.
 ENOUGH = 3
@@ -28,15 +30,29 @@ TEST = "Pay KES 1 in Set up M-Pesa."
 
 def findings(account: MpesaAccount) -> tuple[Finding, ...]:
     """Look at the newest prompts and messages of an account. Asks nobody."""
-    prompts = list(
-        Payment.objects.filter(account=account, method=Method.MPESA_STK)
-        .filter(checkout_request_id__isnull=False)
-        .order_by("-created_at", "-pk")[:NEWEST]
-    )
+    prompts = _newest_prompts(account)
     found = [money(account, prompts), answers(account, prompts), by_hand(account)]
     if account.validates_strictly and account.type == AccountType.PAYBILL:
         found.append(validation(account))
     return tuple(found)
+
+
+def _newest_prompts(account: MpesaAccount) -> list[Payment]:
+    """The newest prompts of an account, the newest first.
+
+    Shop by shop, for they are listed so: a shared account may have millions.
+    """
+    shops: list[int] = [account.shop_id] if account.shop_id is not None else []
+    if account.shop_id is None:
+        users = MpesaSettings.objects.filter(uses_platform_account=True)
+        shops = list(users.order_by("-pk").values_list("shop_id", flat=True)[:SHOPS])
+    found: list[Payment] = []
+    for shop_id in shops:
+        rows = Payment.objects.filter(shop_id=shop_id, account=account)
+        rows = rows.filter(method=Method.MPESA_STK, checkout_request_id__isnull=False)
+        found += rows.order_by("-created_at", "-pk")[:NEWEST]
+    found.sort(key=lambda one: one.created_at, reverse=True)
+    return found[:NEWEST]
 
 
 def money(account: MpesaAccount, prompts: list[Payment]) -> Finding:

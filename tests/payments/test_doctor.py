@@ -72,19 +72,23 @@ class Server:
 
     def __init__(self, tls=None):
         self.status, self.body, self.headers = 200, b'{"status": "ok"}', {}
+        self.hook = (405, b'{"success": false, "code": "INVALID_REQUEST"}')
         self.date = None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                self.send_response_only(outer.status)
+                status, body = outer.status, outer.body
+                if self.path.startswith("/hooks/"):
+                    status, body = outer.hook
+                self.send_response_only(status)
                 if outer.date is not None:
                     self.send_header("Date", outer.date)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(outer.body)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(outer.body)
+                self.wfile.write(body)
 
             def log_message(self, *args):
                 pass
@@ -472,6 +476,25 @@ def test_address_where_something_else_answers_is_broken(
     assert (state(finding), words in finding.words) == (BROKEN, True)
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [(301, "leads elsewhere"), (404, "(HTTP 404)")]
+)
+def test_hooks_that_are_sent_elsewhere_are_broken(server, settings, status, words):
+    settings.MPESA_CALLBACK_URL = server.url
+    server.hook = (status, b"")
+
+    finding = address.reach()
+
+    assert (state(finding), words in finding.words) == (BROKEN, True)
+
+
+def test_hook_answers_a_look_and_keeps_nothing(live_server, settings):
+    settings.MPESA_CALLBACK_URL = live_server.url
+
+    assert state(address.reach()) == FINE
+    assert Notice.objects.count() == 0
+
+
 def test_address_that_cannot_see_itself_is_looked_at_from_outside(settings, nowhere):
     settings.MPESA_CALLBACK_URL = nowhere
 
@@ -753,6 +776,21 @@ def test_money_alone_proves_where_customers_pay(account):
     prompts(account, 1, status="completed", completed_at=clock.now(),
             decided_at=clock.now(), receipt="UAE5DOCTOR")  # fmt: skip
     assert state(messages.findings(account)[0]) == FINE
+
+
+def test_prompts_of_a_shared_account_are_its_shops(account):
+    shared = MpesaAccountFactory(shop=None, shortcode="600100")
+    for _ in range(2):
+        shop = ShopFactory(platform=True)
+        PaymentFactory(order=OrderFactory(shop=shop), account=shared)
+    other = prompts(account, 1)
+
+    found = messages._newest_prompts(shared)
+
+    assert len(found) == 2
+    assert other[0] not in found
+    assert found[0].created_at > found[1].created_at
+    assert messages._newest_prompts(account) == other
 
 
 @pytest.mark.parametrize("code", ["2028", "SFC_IC0003"])
