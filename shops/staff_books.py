@@ -6,23 +6,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from shops import book_cells as cells
-from shops import lockout, second_factor, sessions, staff
+from shops import invitations, lockout, second_factor, sessions, staff
 from shops.book_filters import ShopFilter, active_filter
 from shops.books import BookAdmin, ModelForm, reach_of
 from shops.enums import Role
-from shops.models import Membership
+from shops.models import Invitation, Membership, Shop
 from shops.rights import Right
 from smartduka.lib.errors import DomainError
 
@@ -37,12 +41,48 @@ else:
     PlainPasswordForm = AdminPasswordChangeForm
 
 
+ROLES_IN_WORDS = {
+    Role.OWNER: "Owner: everything, staff and settings too",
+    Role.MANAGER: "Manager: sells, goods, money that waits, refunds",
+    Role.CASHIER: "Cashier: sells and takes payments",
+    Role.AUDITOR: "Auditor: reads everything, changes nothing",
+}
 # What an owner does about how somebody signs in: address, act, what is written down.
 ACTS: tuple[tuple[str, Callable[..., object], str], ...] = (
     ("reset", staff.reset_second_step, "second step reset"),
     ("unlock", staff.unlock, "unlocked"),
     ("sign-out", staff.sign_out, "signed out everywhere"),
 )
+
+
+MOST_OPEN = 50
+
+
+class InviteForm(forms.Form):
+    """Whom, as what, and for which shop where there is a choice."""
+
+    name = forms.CharField(label="Who", max_length=80, help_text="Your own note.")
+    role = forms.ChoiceField(
+        choices=[(role.value, ROLES_IN_WORDS[role]) for role in Role],
+        widget=forms.RadioSelect,
+        initial=Role.CASHIER,
+    )
+    shop: forms.ModelChoiceField[Shop] = forms.ModelChoiceField(Shop.objects.none())
+
+    def __init__(self, sent: Any, shops: QuerySet[Shop]) -> None:
+        super().__init__(sent)
+        shop: Any = self.fields["shop"]
+        shop.queryset = shops
+        self.only_shop = shops.get() if shops.count() == 1 else None
+        if self.only_shop is not None:
+            del self.fields["shop"]
+
+    def clean(self) -> dict[str, Any]:
+        """Add the shop that needed no choice."""
+        cleaned = super().clean() or self.cleaned_data
+        if self.only_shop is not None:
+            cleaned["shop"] = self.only_shop
+        return cleaned
 
 
 class MembershipForm(ModelForm):
@@ -129,7 +169,74 @@ class MembershipAdmin(BookAdmin):
             )
             for name, act, done in ACTS
         ]
-        return [*own, *super().get_urls()]
+        invite = path(
+            "invite/", guard(self.invite_view), name="shops_membership_invite"
+        )
+        withdraw = path(
+            "invite/<int:invitation_id>/withdraw/",
+            guard(require_POST(self.withdraw_view)),
+            name="shops_membership_withdraw",
+        )
+        return [invite, withdraw, *own, *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the people, with the way to invite one more."""
+        more = {"may_invite": self._staffed(request).exists()}
+        return super().changelist_view(request, more | (extra_context or {}))
+
+    def invite_view(self, request: HttpRequest) -> HttpResponse:
+        """Make a link for somebody new, and show it once; list those that are open."""
+        shops = self._staffed(request)
+        if not shops.exists():
+            raise PermissionDenied
+        form = InviteForm(request.POST if request.method == "POST" else None, shops)
+        link = ""
+        if request.method == "POST" and form.is_valid():
+            with transaction.atomic():
+                invitation, token = invitations.invite(
+                    **form.cleaned_data, by=request.user
+                )
+                self.log_addition(request, invitation, f"invited: {invitation}")
+            link = request.build_absolute_uri(reverse("join", args=[token]))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Invite somebody",
+            "book": self.name_of_book,
+            "form": form,
+            "link": link,
+            "days": settings.INVITATION_S // 86_400,
+            "open_ones": invitations.open_ones()
+            .filter(shop__in=shops)
+            .order_by("-invited_at")[:MOST_OPEN],
+        }
+        answer = render(request, "admin/shops/membership/invite.html", context)
+        add_never_cache_headers(answer)
+        return answer
+
+    def withdraw_view(self, request: HttpRequest, invitation_id: int) -> HttpResponse:
+        """Make a link no good."""
+        rows = Invitation.objects.filter(shop__in=self._staffed(request))
+        invitation = rows.filter(pk=min(invitation_id, 2**62)).first()
+        if invitation is None:
+            raise Http404
+        with transaction.atomic():
+            if invitations.withdraw(invitation):
+                self.log_change(request, invitation, f"withdrawn: {invitation}")
+        messages.success(
+            request, f"The link for {invitation.name} is no good any more."
+        )
+        return HttpResponseRedirect(reverse("admin:shops_membership_invite"))
+
+    def _staffed(self, request: HttpRequest) -> QuerySet[Shop]:
+        """The living shops whose people this person looks after."""
+        reach, living = reach_of(request), Shop.objects.filter(is_active=True)
+        if reach.is_operator:
+            return living
+        theirs = reach.shops_with(Right.STAFF)
+        return living.filter(pk__in=[shop.pk for shop in theirs])
 
     def _acting(self, act: Callable[..., object], done: str) -> Callable[..., Any]:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:

@@ -40,6 +40,9 @@ FIXED = (
     gettext_noop("No till or paybill of the shop's own is entered yet."),
     gettext_noop("This account may not take the shop's money yet."),
     gettext_noop("This is not your password."),
+    gettext_noop("This link is not good any more. Ask the owner for a new one."),
+    gettext_noop("You work in this shop already."),
+    gettext_noop("This user name is taken. Choose another one."),
     gettext_noop(
         "This person also works elsewhere, so only the platform's operator may do this."
     ),

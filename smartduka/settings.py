@@ -220,6 +220,8 @@ SIGN_IN_TRIES_ANYWHERE = timing("SIGN_IN_TRIES_ANYWHERE", 40)
 SIGN_IN_WAIT_S = timing("SIGN_IN_WAIT_S", 15 * 60)
 # Without a touch a session ends: a till is left alone, and others pass by.
 SESSION_IDLE_S = timing("SESSION_IDLE_S", 3600)
+# How long the link of an invitation is good.
+INVITATION_S = timing("INVITATION_S", 3 * 24 * 3600)
 LOGIN_REDIRECT_URL = "/"
 
 LANGUAGE_CODE = "en"

@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework_simplejwt.views import TokenRefreshView
 
 from payments.urls import hook_urlpatterns
-from shops import sign_in
+from shops import joining, sign_in
 from shops.tokens import Tokens
 from smartduka import admin_site, health, pages
 from smartduka.lib.api import JsonParser, not_found
@@ -42,6 +42,7 @@ urlpatterns = [
     path("login", pages.login, name="login"),
     path("login/code", sign_in.code, name="sign_in_code"),
     path("second-step", sign_in.second_step, name="second_step"),
+    path("join/<str:token>", joining.join, name="join"),
     path("logout", pages.logout, name="logout"),
     path("till/", include("orders.urls_pages")),
     path("till/pay/", include("payments.urls_panel")),

@@ -19,6 +19,7 @@ from django.views.debug import SafeExceptionReporterFilter
 
 RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(/hooks/[a-z0-9-]+/)[^\s/?\"']+"), r"\1[token]"),
+    (re.compile(r"(/join/)[^\s/?\"']+"), r"\1[token]"),
     (re.compile(r"\b(ticket|token|access|refresh)=[^\s&\"']+"), r"\1=[secret]"),
     (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]+"), r"\1 [secret]"),
     # Daraja's own ids end in the payer's number.

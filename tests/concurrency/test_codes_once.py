@@ -1,9 +1,10 @@
-"""One code of the second step and two who type it: one of them gets in."""
+"""One code or link and two who use it: one of them gets in."""
 
 import pytest
 
-from shops import second_factor
-from shops.models import RecoveryCode, SecondFactor
+from shops import invitations, second_factor
+from shops.enums import Role
+from shops.models import Invitation, Membership, RecoveryCode, SecondFactor
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.support.authenticator import STEP_S, code_at
@@ -75,3 +76,36 @@ def test_setting_it_up_twice_at_once_breaks_without_the_lock(alice, off, rendezv
     off.lock(type(alice.user))
     rendezvous().after(second_factor, "is_on")
     assert kinds(together(begin, begin)) == ["IntegrityError", "ok"]
+
+
+# Invitations: one link and two who open it.
+
+
+@pytest.fixture
+def two_new_ones(alice):
+    _, token = invitations.invite(
+        shop=alice.shop, role=Role.CASHIER, name="x", by=alice.user
+    )
+
+    def joining(name):
+        return lambda: invitations.join_as_new(
+            token, username=name, password="mpya-na-refu-2031"
+        )
+
+    return joining("wanjiku"), joining("njeri")
+
+
+def test_link_lets_two_in_without_the_condition(alice, two_new_ones, off, rendezvous):
+    rendezvous().after(invitations, "of_token")
+    off.condition(invitations, "Invitation")
+
+    assert kinds(together(*two_new_ones)) == ["ok", "ok"]
+
+
+def test_link_lets_one_in(alice, two_new_ones, rendezvous):
+    rendezvous().after(invitations, "of_token")
+
+    assert kinds(together(*two_new_ones)) == ["NotGood", "ok"]
+    new = Membership.objects.filter(shop=alice.shop).exclude(user=alice.user)
+    assert new.count() == 1
+    assert new.get().user == Invitation.objects.get().used_by

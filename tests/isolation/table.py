@@ -169,6 +169,9 @@ TABLE: dict[str, Walk] = {
     "api/": plain(answers=NOT_THERE),
     # Pages of nobody's.
     "healthz": plain(), "readyz": plain(answers=ANYTHING | {503}), "": plain(),
+    "join/<str:token>": Walk(
+        ids=lambda w: [{"token": w.row("shops.Invitation").token_hash}],
+        body=body(username="charlie2", password="guessed-it-2031"), is_page=False),
     "login": plain(body(username="jirani-owner", password="guessed")),
     "login/code": plain(body(code="123456")), "second-step": plain(body(code="123456")),
     "admin": plain(answers=ANYTHING | {301}),
@@ -223,6 +226,10 @@ TABLE: dict[str, Walk] = {
     "admin/payments/payment/<path:object_id>/evidence/": one("payments.Payment"),
     "admin/payments/payment/<path:object_id>/evidence.pdf": one("payments.Payment"),
     "admin/payments/payment/<path:object_id>/evidence.json": one("payments.Payment"),
+    "admin/shops/membership/invite/": plain(body(
+        name="me", role="owner", shop=first("shops.Shop"))),
+    "admin/shops/membership/invite/<int:invitation_id>/withdraw/": Walk(
+        ids=of(invitation_id="shops.Invitation")),
     "admin/shops/membership/<path:object_id>/reset/": one("shops.Membership"),
     "admin/shops/membership/<path:object_id>/unlock/": one("shops.Membership"),
     "admin/shops/membership/<path:object_id>/sign-out/": one("shops.Membership"),

@@ -15,6 +15,7 @@ from payments import demo, gateways
 from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
 from payments.models import CodeClaim, Examination, Payment, Suspicion
+from shops import invitations
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
 from smartduka.lib import clock
@@ -32,6 +33,7 @@ OWNED = {
     "shops.RecoveryCode": "factor__user__memberships__shop",
     "shops.Shop": "pk",
     "shops.Membership": "shop",
+    "shops.Invitation": "shop",
     "shops.Product": "shop",
     "shops.StockMovement": "product__shop",
     "orders.Order": "shop",
@@ -222,6 +224,7 @@ def finish(shop: Any, owner: Any) -> None:
         object_id=str(payment.pk), object_repr="Siri payment", action_flag=CHANGE,
         change_message="Siri: the customer's brother called",
     )  # fmt: skip
+    invitations.invite(shop=shop, role=Role.MANAGER, name="Siri Njeri", by=owner)
     for member in Membership.objects.filter(shop=shop):
         member.user.first_name, member.user.last_name = "Sirimu", f"Siri{member.role}"
         member.user.email = f"{member.role}@jirani.example"

@@ -18,6 +18,7 @@ TOKEN = "9f" * 40
     [
         (f"POST /hooks/stk/{TOKEN} 200", "POST /hooks/stk/[token] 200"),
         (f"http://d.ke/hooks/stk/{TOKEN}?a=1", "http://d.ke/hooks/stk/[token]?a=1"),
+        ("GET /join/aB3_-x HTTP", "GET /join/[token] HTTP"),
         ("/ws/shop/?shop=1&ticket=abc.def", "/ws/shop/?shop=1&ticket=[secret]"),
         ("Authorization: Bearer a.b-c", "Authorization: Bearer [secret]"),
         ("Basic c2ltOnNpbQ==", "Basic [secret]"),
