@@ -83,16 +83,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """The collections of a payment and what was told of them."""
+    """The collections of a payment, what was told of them, and what we asked."""
 
     collections: tuple[Collection, ...]
     sightings: tuple[Sighting, ...]
+    requests: tuple[OrganisationRequest, ...]
 
     @property
     def receipts(self) -> list[str]:
         """The receipt numbers of this money."""
-        told = {one.receipt.number for one in self.sightings}
-        return sorted(told | {one.receipt for one in self.collections if one.receipt})
+        return _receipts(self.collections, self.sightings)
 
 
 ROADS = {
@@ -133,12 +133,38 @@ def money_of(payment: Payment) -> Money:
 
     Only what is this shop's: a shared account has others' too.
     """
-    own = Q(payment=payment) | Q(allocations__payment=payment)
-    rows = Collection.objects.filter(own, shop=payment.shop_id).distinct()
-    collections = tuple(rows.order_by("pk")[: MOST + 1])
+    rows = Collection.objects.filter(
+        pk__in=keys_of_money(payment), shop=payment.shop_id
+    )
+    collections = tuple(_bounded(rows.order_by("pk")))
     sightings = Sighting.objects.filter(receipt__collection__in=collections)
-    told = sightings.select_related("receipt__account", "statement").order_by("pk")
-    return Money(collections, tuple(told[: MOST + 1]))
+    told = tuple(
+        _bounded(
+            sightings.select_related("receipt__account", "statement").order_by("pk")
+        )
+    )
+    requests = OrganisationRequest.objects.filter(
+        account__in={one.account_id for one in collections} - {None},
+        receipt__in=_receipts(collections, told),
+    ).select_related("asked_by", "account")
+    return Money(collections, told, tuple(_bounded(requests.order_by("asked_at"))))
+
+
+def keys_of_money(payment: Payment) -> QuerySet[Any, Any]:
+    """The keys of a payment's own money, and of that moved to it from another sale.
+
+    A union: no index answers a condition over both tables at once.
+    """
+    own = Collection.objects.filter(payment=payment).order_by().values("pk")
+    moved = Allocation.objects.filter(payment=payment).order_by()
+    return own.union(moved.values("collection"))
+
+
+def _receipts(
+    collections: Iterable[Collection], sightings: Iterable[Sighting]
+) -> list[str]:
+    told = {one.receipt.number for one in sightings}
+    return sorted(told | {one.receipt for one in collections if one.receipt})
 
 
 def timeline(payment: Payment, money: Money) -> tuple[list[Entry], bool]:
@@ -211,7 +237,7 @@ def _question(payment: Payment, _: Money) -> Iterator[Entry]:
 
 def _notices(payment: Payment, money: Money) -> Iterator[Entry]:
     told = [one.notice_id for one in money.sightings if one.notice_id is not None]
-    asked = _requests_of(payment, money).values("pk")
+    asked = [one.pk for one in money.requests]
     about = Q(payment=payment) | Q(pk__in=told) | Q(request__in=asked)
     rows = Notice.objects.filter(about).select_related("account", "request__account")
     for notice in _bounded(rows.order_by("pk")):
@@ -257,17 +283,8 @@ def _words(notice: Notice) -> str:
     return f"{told[:WORDS_SHOWN]}\n[cut here]"
 
 
-def _requests_of(payment: Payment, money: Money) -> QuerySet[OrganisationRequest]:
-    accounts = {one.account_id for one in money.collections}
-    return OrganisationRequest.objects.filter(
-        account__in=[one for one in accounts if one is not None],
-        receipt__in=money.receipts,
-    )
-
-
 def _requests(payment: Payment, money: Money) -> Iterator[Entry]:
-    rows = _requests_of(payment, money).select_related("asked_by", "account")
-    for asked in _bounded(rows.order_by("asked_at")):
+    for asked in money.requests:
         facts = _filled(
             Fact("Receipt", asked.receipt),
             Fact("State", asked.get_state_display()),

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from payments import queries, states
+from payments import evidence_rows, queries, states
 from payments.admin import cells as words
 from payments.admin.evidence import EvidencePages
 from payments.admin.refunds import offer
@@ -276,8 +276,11 @@ class PaymentAdmin(EvidencePages):
 
     def _money_of(self, payment: Payment) -> list[Collection]:
         """Its money; of a payment made of a part that of the whole."""
-        own = Q(payment=payment) | Q(allocations__payment=payment)
-        return list(Collection.objects.filter(own).distinct().order_by("pk"))
+        return list(
+            Collection.objects.filter(
+                pk__in=evidence_rows.keys_of_money(payment)
+            ).order_by("pk")
+        )
 
     def title_of(self, row: Payment) -> str:
         return f"Payment for sale #{row.order.number}"
