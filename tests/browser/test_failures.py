@@ -1,0 +1,73 @@
+"""A prompt fails at the till, and the owner finds why, tries again, and has evidence."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import rows
+
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
+# The last digits choose: not enough money.
+POOR = "0700000092"
+STATES = "select status from payments_payment order by created_at"
+
+
+def saved(page, link):
+    with page.expect_download() as download:
+        page.get_by_role("link", name=link).click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_owner_finds_why_tries_again_and_has_evidence(shop, till_of):
+    installation = shop()
+    cashier = till_of(installation)
+    cashier.expect_live("on")
+    cashier.scan(installation.demo["shops"][0]["products"][0]["barcode"])
+    expect(cashier.page.locator(".line")).to_have_count(1)
+    cashier.send_to(POOR)
+    cashier.expect_state("failed")
+
+    owner = till_of(installation, "owner")
+    page = owner.page
+    page.goto(f"{installation.url}/admin/")
+    page.get_by_role("link", name="Failed payments", exact=True).first.click()
+    row = page.locator("#result_list tbody tr")
+    expect(row).to_have_count(1)
+    for words in (
+        "Not enough money in M-Pesa.", "The customer can top up and try again",
+        "0700 ••• 092",
+    ):  # fmt: skip
+        expect(row).to_contain_text(words)
+    owner.picture("failed-payments")
+    file = saved(page, "Save as CSV").decode("utf-8-sig")
+    header, line = csv.reader(file.splitlines())
+    assert dict(zip(header, line, strict=True))["Phone"] == "0700 ••• 092"
+
+    # A phone rests for some seconds after a prompt that failed.
+    page.wait_for_timeout(6_000)
+    row.locator("input.action-select").check()
+    page.get_by_label("Action:").select_option("retry")
+    page.get_by_role("button", name=re.compile("^(Go|Run)")).click()
+    expect(page.locator(".messagelist")).to_contain_text("a new prompt is on the phone")
+    # The second one fails as well: the first is seen, this one is new.
+    page.wait_for_timeout(2_500)
+    page.reload()
+    expect(row).to_have_count(1)
+    expect(row.locator(".field-tries")).to_have_text("2")
+    assert rows(installation, STATES) == [("failed",), ("failed",)]
+
+    row.locator("th a").click()
+    page.get_by_role("link", name="Evidence").click()
+    expect(page.locator(".timeline")).to_contain_text("Message about the prompt")
+    page.locator("summary", has_text="Word for word").first.click()
+    expect(page.locator("pre.said").first).to_contain_text('"ResultCode"')
+    owner.picture("evidence")
+    assert saved(page, "Save as PDF").startswith(b"%PDF-")
+    found = json.loads(saved(page, "Save as JSON"))
+    assert found["payment"]["phoneNumber"] == "0700 ••• 092"
+    assert "254700000092" not in json.dumps(found)
