@@ -13,15 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from payments.enums import Health
-from payments.models import (
-    MpesaSettings,
-)
+from payments.models import MpesaSettings
 from smartduka.lib import clock
 from smartduka.models import Heartbeat
-from tests.factories import (
-    MpesaAccountFactory,
-    ShopFactory,
-)
+from tests.factories import MpesaAccountFactory, ShopFactory
 from tests.support.simulator import SimulatorProcess
 
 

@@ -3,18 +3,11 @@
 import pytest
 
 from payments import gateways
-from payments.doctor import (
-    account as account_checks,
-)
+from payments.doctor import account as account_checks
 from payments.doctor.findings import Who
 from payments.gateways.base import Proof
-from payments.models import (
-    MpesaAccount,
-    MpesaSettings,
-)
-from tests.factories import (
-    MpesaAccountFactory,
-)
+from payments.models import MpesaAccount, MpesaSettings
+from tests.factories import MpesaAccountFactory
 from tests.payments.doctor.conftest import (
     BROKEN,
     FINE,

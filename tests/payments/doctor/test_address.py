@@ -4,12 +4,8 @@ import socket
 
 import pytest
 
-from payments.doctor import (
-    address,
-)
-from payments.models import (
-    Notice,
-)
+from payments.doctor import address
+from payments.models import Notice
 from smartduka.lib import clock
 from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, UNKNOWN, state
 

@@ -6,28 +6,12 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from payments.doctor import (
-    examinations,
-    mpesa,
-)
+from payments.doctor import examinations, mpesa
 from payments.doctor.findings import Finding, Report, restored
-from payments.models import (
-    Examination,
-    MpesaSettings,
-)
+from payments.models import Examination, MpesaSettings
 from smartduka.models import Heartbeat
-from tests.factories import (
-    MpesaAccountFactory,
-    ShopFactory,
-)
-from tests.payments.doctor.conftest import (
-    BROKEN,
-    FINE,
-    LOOK,
-    TILL,
-    UNKNOWN,
-    by_key,
-)
+from tests.factories import MpesaAccountFactory, ShopFactory
+from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, TILL, UNKNOWN, by_key
 
 
 pytestmark = pytest.mark.django_db

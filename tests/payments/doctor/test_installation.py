@@ -3,9 +3,7 @@
 import pytest
 from django.core import checks
 
-from payments.doctor import (
-    installation,
-)
+from payments.doctor import installation
 from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, UNKNOWN, state
 
 

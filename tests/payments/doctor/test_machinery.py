@@ -4,17 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from payments.doctor import (
-    machinery,
-)
-from payments.models import (
-    Notice,
-)
+from payments.doctor import machinery
+from payments.models import Notice
 from smartduka.lib import clock
-from tests.factories import (
-    OrderFactory,
-    PaymentFactory,
-)
+from tests.factories import OrderFactory, PaymentFactory
 from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, beat, state
 
 

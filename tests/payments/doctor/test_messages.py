@@ -5,14 +5,9 @@ from datetime import timedelta
 import pytest
 
 from payments import c2b
-from payments.doctor import (
-    messages,
-)
+from payments.doctor import messages
 from payments.enums import Verdict
-from payments.models import (
-    AccountHook,
-    Notice,
-)
+from payments.models import AccountHook, Notice
 from smartduka.lib import clock
 from tests.factories import (
     MpesaAccountFactory,

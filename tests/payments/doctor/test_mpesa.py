@@ -8,10 +8,7 @@ from email.utils import format_datetime
 import pytest
 from django.db import transaction
 
-from payments.doctor import (
-    mpesa,
-    wire,
-)
+from payments.doctor import mpesa, wire
 from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, UNKNOWN, by_key, state
 
 

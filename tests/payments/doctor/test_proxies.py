@@ -2,13 +2,9 @@
 
 import pytest
 
-from payments.doctor import (
-    proxies,
-)
+from payments.doctor import proxies
 from payments.doctor.proxies import Seen
-from payments.models import (
-    Notice,
-)
+from payments.models import Notice
 from smartduka.lib import clock
 from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, UNKNOWN, state
 

@@ -5,19 +5,9 @@ import io
 import pytest
 from django.core.management import call_command
 
-from payments.doctor import (
-    safekeeping,
-)
-from tests.factories import (
-    MpesaAccountFactory,
-)
-from tests.payments.doctor.conftest import (
-    BROKEN,
-    FINE,
-    LOOK,
-    TILL,
-    state,
-)
+from payments.doctor import safekeeping
+from tests.factories import MpesaAccountFactory
+from tests.payments.doctor.conftest import BROKEN, FINE, LOOK, TILL, state
 
 
 pytestmark = pytest.mark.django_db
