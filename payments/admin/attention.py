@@ -25,10 +25,10 @@ from payments.admin.money import CollectionFilter
 from payments.admin.receipts import ReceiptFilter
 from payments.admin.refunds import RefundFilter
 from payments.admin.suspicions import SuspicionFilter
-from payments.enums import PaymentStatus
 from payments.models import (
     Collection,
     Correction,
+    FailedPayment,
     Notice,
     Payment,
     Receipt,
@@ -145,11 +145,11 @@ def _broken(request: HttpRequest) -> Waiting | None:
 
 
 def _not_paid_today(request: HttpRequest, site: admin.AdminSite) -> Waiting | None:
+    """Those that nobody has seen yet: just what the list shows."""
     today = clock.now().astimezone(clock.NAIROBI).date()
-    failed = Q(status=PaymentStatus.FAILED, created_at__gte=clock.day_bounds(today)[0])
-    count = _count(request, site, Payment, "-created_at", failed)
-    where = {"status__exact": PaymentStatus.FAILED.value, "day": "today"}
-    address = _address(Payment, **where)
+    new = Q(seen_at__isnull=True, created_at__gte=clock.day_bounds(today)[0])
+    count = _count(request, site, FailedPayment, "-created_at", new)
+    address = _address(FailedPayment, day="today")
     return _told(count, NOT_PAID, NOT_PAID_REMEDY, cells.QUIET, address)
 
 

@@ -147,7 +147,12 @@ def test_home_tells_of_todays_failures_and_no_older_ones(alice):
     count, address = waiting(alice)["Payments failed today"]
 
     assert count == "1"
-    assert alice.get(address).context["cl"].result_count == 1
+    assert address == "/admin/payments/failedpayment/?day=today"
+    assert len(alice.get(address).context["cl"].result_list) == 1
+
+    Payment.objects.update(seen_at=clock.now(), seen_by=alice.user)
+    assert "Payments failed today" not in waiting(alice)
+    assert len(alice.get(address).context["cl"].result_list) == 0
 
 
 def test_home_looks_at_the_newest_and_counts_to_its_limit(alice, monkeypatch):
