@@ -235,14 +235,16 @@ def _account_for(row: MpesaSettings, whole: Entered) -> MpesaAccount:
         "shortcode": whole.shortcode,
         "party_b": whole.party_b,
     }
-    rows = MpesaAccount.objects.select_for_update(no_key=True).filter(shop=row.shop)
+    rows = MpesaAccount.objects.select_for_update(no_key=True).filter(
+        shop=row.shop, environment=settings.MPESA_ENV
+    )
     known = rows.filter(**numbers).first()
     if known is not None:
         return known
     alike = Q(shortcode=whole.shortcode) | Q(party_b=whole.party_b)
-    account = rows.filter(alike, environment=settings.MPESA_ENV).first()
+    account = rows.filter(alike).first()
     if account is None and row.candidate is not None:
-        account = rows.get(pk=row.candidate.pk)
+        account = rows.filter(pk=row.candidate.pk).first()
     if account is None or account.is_used:
         return MpesaAccount(shop=row.shop, **numbers)
     for name, value in numbers.items():

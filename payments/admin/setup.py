@@ -180,6 +180,7 @@ class SetupPage:
             "is_live": account is not None and account == self.standing.live,
             "takes_money": self.standing.mode != "none",
             "tried": tried,
+            "look_again": self._look_again(),
             "paid": self.standing.paid_at is not None,
             "verified_at": cells.moment(account.verified_at if account else None),
             "forms": {name: self.form(name) for name in ACTS if self._shows(name)},
@@ -187,6 +188,14 @@ class SetupPage:
 
     def _shows(self, name: str) -> bool:
         return name != "keys" or self.kind in AccountType.values
+
+    def _look_again(self) -> str:
+        """Where the page looks for the shilling: an address that is new each time.
+
+        The same one with a fragment would not be loaded again.
+        """
+        look = "2" if self.request.GET.get("look") == "1" else "1"
+        return f"?kind={self.kind}&look={look}#pay"
 
     def _kind(self) -> str:
         wanted = self.request.GET.get("kind", "")

@@ -18,7 +18,7 @@ because M-Pesa is not as the plan thought:
   that its keys and its money never mix with real ones.
 
 13 (secrets come back from their seals) and 17 (the account's settings are checked)
-are about the page of settings, and are tested with it.
+are about an account's settings: test_seed3_settings.
 """
 
 import base64
