@@ -5,13 +5,15 @@ from __future__ import annotations
 from django.urls import path
 from django.views.i18n import set_language
 
-from orders import till
+from orders import switching, till
 
 
 app_name = "till"
 urlpatterns = [
     path("", till.till, name="till"),
     path("shops", till.shops, name="shops"),
+    path("switch", switching.switch, name="switch"),
+    path("pin", switching.own_pin, name="pin"),
     path("language", set_language, name="language"),
     path("products", till.products, name="products"),
     path("scan", till.scan, name="scan"),

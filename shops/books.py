@@ -90,7 +90,8 @@ def facts(title: str, *fields: str) -> Any:
 
 
 def _reach(user: Any) -> Reach:
-    if not user.is_active or not user.is_staff:
+    is_by_pin = tenancy.pin_shop_of(user) is not None
+    if is_by_pin or not user.is_active or not user.is_staff:
         return NOBODY
     if user.is_superuser:
         return Reach(is_operator=True, shops=(), roles={})

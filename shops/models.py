@@ -228,3 +228,23 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} · {self.get_role_display()} · {self.shop}"
+
+
+class CashierPin(models.Model):
+    """A short number with which somebody takes over a till of their shop.
+
+    It is worth little by itself: `tries_left` wrong ones, then it is no good until the
+    person signs in with the password. Written by `shops.pins` alone.
+    """
+
+    TRIES = 5
+
+    member = models.OneToOneField(
+        Membership, on_delete=models.CASCADE, related_name="pin"
+    )
+    pin_hash = models.CharField(max_length=128)
+    tries_left = models.PositiveSmallIntegerField(default=TRIES)
+    set_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"PIN of {self.member_id}"

@@ -60,6 +60,9 @@ TABLE: Mapping[str, frozenset[Right]] = {
     OPERATOR: _OPERATOR,
 }
 
+# What is left to somebody who came with a PIN, whatever their role.
+BY_PIN = _CASHIER
+
 # Who holds one of these loses more than a sale when a password is stolen.
 SENSITIVE = frozenset(
     {Right.REFUND, Right.CORRECT, Right.MPESA, Right.SETTINGS, Right.STAFF,

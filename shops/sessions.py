@@ -7,10 +7,16 @@ ask by themselves do not count as a touch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login
+from django.contrib.auth import (
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    login,
+)
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
@@ -19,14 +25,19 @@ from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.deprecation import MiddlewareMixin
 
-from shops import second_factor
-from shops.pages import go_to, is_part
+from shops import pins, second_factor
+from shops.models import Membership
+from shops.pages import go_to, is_part, refusal
+from shops.tenancy import Access
 from smartduka.lib import clock, realtime
 from smartduka.lib.api import error_body
 
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 SIGNED_IN_AT, TOUCHED_AT = "signed_in_at", "touched_at"
+# Who opened the session by password; the shop whose PIN the one has who took over.
+HOLDER, BY_PIN = "holder", "by_pin"
+OPEN_BY_PIN = ("/till/", "/api/", "/logout", settings.STATIC_URL)
 MUST_SET_UP = "must_set_up_second_step"
 # A touch is written down so often, or every page would be a write.
 TOUCH_EVERY_S = 60
@@ -38,6 +49,8 @@ def begin(request: HttpRequest, user: Any) -> None:
     login(request, user, backend=BACKEND)
     now = int(clock.now().timestamp())
     request.session[SIGNED_IN_AT] = request.session[TOUCHED_AT] = now
+    request.session[HOLDER] = {"user": user.pk, "hash": user.get_session_auth_hash()}
+    pins.renew(user)
     ask_to_set_up(request)
 
 
@@ -53,6 +66,30 @@ def set_up(request: HttpRequest) -> None:
     request.session.pop(MUST_SET_UP, None)
 
 
+def require_open_till(request: HttpRequest, access: Access) -> None:
+    """Raise NeedsPassword unless a session was opened by password, here, today."""
+    opened: Any = request.session.get(HOLDER) or {}
+    holder = get_user_model().objects.filter(pk=opened.get("user")).first()
+    if holder is not None and not constant_time_compare(
+        holder.get_session_auth_hash(), opened.get("hash", "")
+    ):
+        holder = None
+    pins.require_holder(access, holder, request.session.get(SIGNED_IN_AT))
+
+
+def hand_over(request: HttpRequest, member: Membership) -> None:
+    """Make the session that of somebody whose PIN was right: they only sell, there.
+
+    When it was opened, and by whom, stays: it ends when that would have ended.
+    """
+    kept = {name: request.session[name] for name in (SIGNED_IN_AT, HOLDER)}
+    request.session.flush()
+    login(request, member.user, backend=BACKEND)
+    request.session.update(kept)
+    request.session[TOUCHED_AT] = int(clock.now().timestamp())
+    request.session[BY_PIN] = member.shop_id
+
+
 def end_all(user: Any, *, but: str | None = None) -> int:
     """End every session of a person, and what their sockets hear; return how many.
 
@@ -63,11 +100,17 @@ def end_all(user: Any, *, but: str | None = None) -> int:
     theirs = [
         session.pk
         for session in living.iterator()
-        if session.pk != but and session.get_decoded().get(SESSION_KEY) == str(user.pk)
+        if session.pk != but and _is_of(session.get_decoded(), user)
     ]
     ended, _ = Session.objects.filter(pk__in=theirs).delete()
     realtime.check_after_commit([realtime.person_group(user.pk)])
     return ended
+
+
+def _is_of(session: Mapping[str, Any], user: Any) -> bool:
+    """Whether somebody is signed in there, or opened it for others to take over."""
+    opened = (session.get(HOLDER) or {}).get("user")
+    return session.get(SESSION_KEY) == str(user.pk) or opened == user.pk
 
 
 def is_living(user: Any, key: str | None) -> bool:
@@ -97,6 +140,11 @@ class SessionRules(MiddlewareMixin):
             return None
         if now - touched_at >= TOUCH_EVERY_S and _is_touch(request):
             session[TOUCHED_AT] = now
+        if session.get(BY_PIN):
+            # Looked at by tenancy and the books, wherever this person acts.
+            request.user.pin_shop_id = session[BY_PIN]  # type: ignore[union-attr]
+            if not request.path.startswith(OPEN_BY_PIN):
+                return refusal(request, pins.NeedsMore())
         if session.get(MUST_SET_UP) and not _is_open_to_all(request.path):
             if request.path.startswith("/api/"):
                 return JsonResponse(error_body("FORBIDDEN", SET_UP_FIRST), status=403)

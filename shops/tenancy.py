@@ -41,8 +41,14 @@ class Access:
 
     @property
     def rights(self) -> frozenset[Right]:
-        """What they may do there."""
-        return rights.of_role(self.role)
+        """What they may do there; by PIN no more than to sell."""
+        held = rights.of_role(self.role)
+        return held & rights.BY_PIN if self.is_by_pin else held
+
+    @property
+    def is_by_pin(self) -> bool:
+        """Whether the person took over a till with a PIN."""
+        return pin_shop_of(self.user) is not None
 
     def may(self, right: Right) -> bool:
         """Whether this person has a right in this shop."""
@@ -75,12 +81,23 @@ def access(user: Any, shop_id: str | None = None) -> Access:
 
 
 def memberships(user: Any) -> QuerySet[Membership]:
-    """The person's living memberships in living shops, by shop name."""
-    return (
-        Membership.objects.filter(user=user, is_active=True, shop__is_active=True)
-        .select_related("shop")
-        .order_by("shop__name", "shop_id")
-    )
+    """The person's living memberships in living shops, by shop name.
+
+    Who came by PIN works in the shop of that PIN alone.
+    """
+    rows = Membership.objects.filter(user=user, is_active=True, shop__is_active=True)
+    if (shop_id := pin_shop_of(user)) is not None:
+        rows = rows.filter(shop=shop_id)
+    return rows.select_related("shop").order_by("shop__name", "shop_id")
+
+
+def pin_shop_of(user: Any) -> int | None:
+    """The shop whose till a person took over with a PIN; None for a password.
+
+    A note that `shops.sessions` makes on the person of a request.
+    """
+    found: int | None = getattr(user, "pin_shop_id", None)
+    return found
 
 
 def shops_of(user: Any) -> list[Shop]:

@@ -40,6 +40,13 @@ FIXED = (
     gettext_noop("No till or paybill of the shop's own is entered yet."),
     gettext_noop("This account may not take the shop's money yet."),
     gettext_noop("This is not your password."),
+    gettext_noop("A PIN has 4 to 6 digits, not all the same and not in a row."),
+    gettext_noop("This is not the PIN of this person."),
+    gettext_noop("Too many wrong PINs. Sign in with the password."),
+    gettext_noop(
+        "Nobody of this shop signed in with a password here today. Sign in first."
+    ),
+    gettext_noop("You came with a PIN, and can only sell. Sign in with your password."),
     gettext_noop("This link is not good any more. Ask the owner for a new one."),
     gettext_noop("You work in this shop already."),
     gettext_noop("This user name is taken. Choose another one."),

@@ -274,6 +274,14 @@ function showQueue() {
   window.htmx.ajax("GET", page.panel, { target: "#queue-body", swap: "innerHTML" });
 }
 
+// Another person takes over: a sheet of its own, never over a payment.
+function showSwitch() {
+  $("menu").removeAttribute("open");
+  if (document.querySelector("dialog[open]") || isWaiting()) return;
+  $("switch").showModal();
+  window.htmx.ajax("GET", page.switch, { target: "#switch-body", swap: "innerHTML" });
+}
+
 // --- what can be pressed ---------------------------------------------------------
 
 const lineOf = (element) => element.closest("li").dataset.id;
@@ -296,6 +304,7 @@ const acts = {
     $("queue").close();
     view(button.dataset.sale, `?payment=${button.dataset.payment}`);
   },
+  change: showSwitch,
   help: () => ($("menu").removeAttribute("open"), $("help").showModal()),
   dismiss: (button) => button.closest("dialog").close(),
   hush,
@@ -363,6 +372,11 @@ const plainKeys = {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey) return;
+  if (event.key === "F9") {
+    event.preventDefault(); // the menu that has its button is closed
+    showSwitch();
+    return;
+  }
   if ((event.altKey || /^F\d+$/.test(event.key)) && pressShortcut(event)) {
     event.preventDefault();
     return;
@@ -382,6 +396,7 @@ scanner.listen({
   isTyped: (field) =>
     field?.id === "search" ||
     field?.id === "code" ||
+    field?.id === "pin" ||
     (field?.id === "phone" && ["good", "wait"].includes(judge(field.value)[0])),
 });
 
@@ -411,6 +426,11 @@ $("goods").addEventListener("htmx:afterSwap", () => {
 });
 $("queue-body").addEventListener("htmx:afterSwap", () => {
   document.querySelector("#queue-body .queue .btn")?.focus();
+});
+$("switch-body").addEventListener("submit", (event) => event.preventDefault());
+$("switch-body").addEventListener("htmx:afterSwap", () => {
+  const body = $("switch-body");
+  (body.querySelector("#pin") ?? body.querySelector("h1"))?.focus();
 });
 window.addEventListener("storage", (event) => {
   if (event.key !== cart.key) return;

@@ -2,9 +2,10 @@
 
 import pytest
 
-from shops import invitations, second_factor
+from shops import invitations, pins, second_factor
 from shops.enums import Role
-from shops.models import Invitation, Membership, RecoveryCode, SecondFactor
+from shops.models import CashierPin, Invitation, Membership, RecoveryCode, SecondFactor
+from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.support.authenticator import STEP_S, code_at
@@ -109,3 +110,33 @@ def test_link_lets_one_in(alice, two_new_ones, rendezvous):
     new = Membership.objects.filter(shop=alice.shop).exclude(user=alice.user)
     assert new.count() == 1
     assert new.get().user == Invitation.objects.get().used_by
+
+
+# PINs: one try left, and two guesses at once.
+
+
+@pytest.fixture
+def two_guesses(bob):
+    access = Access(bob.user, bob.shop, "cashier")
+    pins.set_pin(access, "4071")
+    CashierPin.objects.update(tries_left=1)
+    member = str(CashierPin.objects.get().member_id)
+
+    def guess(pin):
+        return lambda: pins.check(access, member, pin)
+
+    return guess("9999"), guess("8888")
+
+
+def test_two_guesses_are_looked_at_without_the_condition(two_guesses, off, rendezvous):
+    rendezvous().after(pins, "people_of")
+    off.condition(pins, "CashierPin")
+
+    # The database still knows no less than no try.
+    assert kinds(together(*two_guesses)) == ["IntegrityError", "WrongPin"]
+
+
+def test_one_guess_is_looked_at(two_guesses, rendezvous):
+    rendezvous().after(pins, "people_of")
+
+    assert kinds(together(*two_guesses)) == ["PinSpent", "WrongPin"]

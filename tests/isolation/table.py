@@ -176,6 +176,8 @@ TABLE: dict[str, Walk] = {
     "login/code": plain(body(code="123456")), "second-step": plain(body(code="123456")),
     "admin": plain(answers=ANYTHING | {301}),
     # The till.
+    "till/switch": plain(body(person=first("shops.Membership"), pin="4071")),
+    "till/pin": plain(body(password="guessed", pin="4071")),
     "till/": plain(), "till/products": plain(), "till/prices": plain(),
     "till/language": plain(body(language="en", next="/till/")),
     "till/scan": plain(), "till/shops": plain(body(shop=first("shops.Shop"))),

@@ -15,7 +15,7 @@ from payments import demo, gateways
 from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
 from payments.models import CodeClaim, Examination, Payment, Suspicion
-from shops import invitations
+from shops import invitations, pins, tenancy
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
 from smartduka.lib import clock
@@ -34,6 +34,7 @@ OWNED = {
     "shops.Shop": "pk",
     "shops.Membership": "shop",
     "shops.Invitation": "shop",
+    "shops.CashierPin": "member__shop",
     "shops.Product": "shop",
     "shops.StockMovement": "product__shop",
     "orders.Order": "shop",
@@ -225,6 +226,7 @@ def finish(shop: Any, owner: Any) -> None:
         change_message="Siri: the customer's brother called",
     )  # fmt: skip
     invitations.invite(shop=shop, role=Role.MANAGER, name="Siri Njeri", by=owner)
+    pins.set_pin(tenancy.access(owner, str(shop.pk)), "4071")
     for member in Membership.objects.filter(shop=shop):
         member.user.first_name, member.user.last_name = "Sirimu", f"Siri{member.role}"
         member.user.email = f"{member.role}@jirani.example"
