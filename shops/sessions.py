@@ -142,7 +142,8 @@ class SessionRules(MiddlewareMixin):
             session[TOUCHED_AT] = now
         if session.get(BY_PIN):
             # Looked at by tenancy and the books, wherever this person acts.
-            request.user.pin_shop_id = session[BY_PIN]  # type: ignore[union-attr]
+            person: Any = request.user
+            person.pin_shop_id = session[BY_PIN]
             if not request.path.startswith(OPEN_BY_PIN):
                 return refusal(request, pins.NeedsMore())
         if session.get(MUST_SET_UP) and not _is_open_to_all(request.path):

@@ -39,6 +39,11 @@ FIXED = (
     gettext_noop("Your role needs the second step. You can move it to another phone."),
     gettext_noop("No till or paybill of the shop's own is entered yet."),
     gettext_noop("This account may not take the shop's money yet."),
+    gettext_noop("Somebody else changed these settings meanwhile. Look at them again."),
+    gettext_noop(
+        "M-Pesa's books say otherwise about this money since the refund was asked"
+        " for. Refuse it, look at them, and ask again."
+    ),
     gettext_noop("This is not your password."),
     gettext_noop("A PIN has 4 to 6 digits, not all the same and not in a row."),
     gettext_noop("This is not the PIN of this person."),
