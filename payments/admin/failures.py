@@ -80,7 +80,7 @@ class FailedPaymentAdmin(BookAdmin):
         " Mark what you have dealt with as seen."
     )
     list_display = (
-        "says", "sum", "payer", "sale", "tries", "by", "at", "seen", "shop_name",
+        "says", "sum", "payer", "sale", "shop_name", "tries", "by", "at",
     )  # fmt: skip
     list_display_links = ("says",)
     list_filter = (
@@ -109,13 +109,6 @@ class FailedPaymentAdmin(BookAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FailureList
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Return the columns; who has seen it only where somebody has."""
-        columns = super().get_list_display(request)
-        if SeenFilter.parameter_name in request.GET:
-            return columns
-        return [column for column in columns if column != "seen"]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -334,7 +327,7 @@ class FailedPaymentAdmin(BookAdmin):
         reach = reach_of(request)
         return reach.is_operator or len(reach.shops) > 1
 
-    @admin.display(description="Why it was not paid, and what to do next")
+    @admin.display(description="Why, and what to do next")
     def says(self, payment: FailedPayment) -> SafeString:
         """Say why, in a sentence with its colour, and below it what to do."""
         words_of, language = failures.next_step(payment), get_language() or "en"
@@ -371,16 +364,14 @@ class FailedPaymentAdmin(BookAdmin):
 
     @admin.display(description="Begun", ordering="created_at")
     def at(self, payment: FailedPayment) -> SafeString:
-        """When it was begun."""
-        return cells.moment(payment.created_at)
-
-    @admin.display(description="Seen by")
-    def seen(self, payment: FailedPayment) -> SafeString:
-        """Who knows of it, and since when."""
+        """When it was begun; below it who knows of it, and since when."""
+        begun = cells.moment(payment.created_at)
         if payment.seen_at is None:
-            return cells.NOTHING
+            return begun
+        who = cells.person(payment.seen_by)
+        since = cells.moment(payment.seen_at)
         return format_html(
-            "{}, {}", cells.person(payment.seen_by), cells.moment(payment.seen_at)
+            '{} <span class="about">seen by {}, {}</span>', begun, who, since
         )
 
 

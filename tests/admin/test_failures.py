@@ -284,6 +284,7 @@ def test_marked_as_seen_it_is_written_down_once_with_who_and_when(alice, mary):
     assert (event.payment, event.actor) == (payment, mary.user)
     assert (event.old, event.new) == ("failed", "failed")
     assert shown(alice.get(LIST)) == set()
+    assert "seen by mary, <time" in alice.get(LIST, {"seen": "yes"}).content.decode()
 
 
 def test_many_are_marked_at_once_up_to_the_limit(alice, monkeypatch):
