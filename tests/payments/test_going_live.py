@@ -9,6 +9,7 @@ from orders.models import Order
 from payments import accounts, configuration, going_live, prompting, settlement
 from payments.configuration import ChangedMeanwhile, NotEntered
 from payments.enums import Source
+from payments.gateways.base import Proof
 from payments.going_live import NotReady
 from payments.models import Allocation, MpesaAccount, MpesaSettings, Payment
 from shops.models import StockMovement
@@ -122,6 +123,41 @@ def test_who_looked_at_something_older_chooses_nothing(owner, candidate):
     ):
         with nothing_changes(), pytest.raises(ChangedMeanwhile):
             act()
+
+
+def test_a_shilling_that_arrived_proves_what_mpesa_does_not_say(
+    owner, prober, mpesa, time
+):
+    prober.proof = Proof.UNCLEAR
+    account = configuration.enter(owner, typed()).account
+    configuration.verify(owner)
+    assert not_ready(owner) == going_live.UNTESTED
+    time.turn(1)
+    payment = going_live.pay_test(owner, PHONE).payment
+    assert not_ready(owner) == going_live.UNTESTED
+
+    pays(payment)
+
+    assert going_live.go_live(owner, "5600301") == account
+
+
+@pytest.mark.parametrize("after", ["other keys", "a test that fails"])
+def test_a_shilling_proves_nothing_of_what_came_after_it(
+    owner, prober, mpesa, time, after
+):
+    configuration.enter(owner, typed())
+    time.turn(1)
+    pays(going_live.pay_test(owner, PHONE).payment)
+    time.turn(1)
+
+    if after == "other keys":
+        prober.proof = Proof.UNCLEAR
+        configuration.enter(owner, typed(passkey="another"))
+    else:
+        prober.proof = Proof.PASSKEY
+        configuration.verify(owner)
+
+    assert not_ready(owner) == going_live.UNTESTED
 
 
 # The other choices.
