@@ -16,9 +16,8 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from shops import rights
+from shops import staff
 from shops.models import Invitation, Membership, Shop
-from shops.rights import Right
 from smartduka.lib import clock
 from smartduka.lib.errors import DomainError, NotFound
 
@@ -136,9 +135,7 @@ def _made_member(invitation: Invitation, user: Any) -> Membership:
         shop=invitation.shop,
         defaults={"role": invitation.role, "is_active": True},
     )
-    if Right.READ_BOOKS in rights.of_role(invitation.role) and not user.is_staff:
-        user.is_staff = True
-        user.save(update_fields=["is_staff"])
+    staff.let_read(member)
     return member
 
 

@@ -155,6 +155,7 @@ class MembershipAdmin(BookAdmin):
     ) -> None:
         """Save; another role, or none, begins with signing in anew."""
         super().save_model(request, obj, form, change)
+        staff.let_read(obj)
         if change and form.changed_data:
             own = request.session.session_key if obj.user == request.user else None
             sessions.end_all(obj.user, but=own)
@@ -183,7 +184,7 @@ class MembershipAdmin(BookAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the people, with the way to invite one more."""
-        more = {"may_invite": self._staffed(request).exists()}
+        more = {"may_invite": reach_of(request).may(Right.STAFF)}
         return super().changelist_view(request, more | (extra_context or {}))
 
     def invite_view(self, request: HttpRequest) -> HttpResponse:

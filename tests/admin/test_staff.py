@@ -305,6 +305,16 @@ def test_other_role_and_sending_home_end_the_sessions(alice, bob, mary, sent):
     )
 
 
+@pytest.mark.parametrize("role", Role.values)
+def test_role_opens_the_books_to_who_reads_them(alice, bob, role):
+    get_user_model().objects.filter(pk=bob.user.pk).update(is_staff=False)
+    alice.client.post(page_of(bob), {"role": role, "is_active": "on"})
+
+    bob.client.force_login(bob.user)
+    may_read = bob.get("/admin/").status_code == 200
+    assert may_read is (role != Role.CASHIER)
+
+
 def test_saving_without_a_change_ends_nothing(alice, bob):
     alice.client.post(page_of(bob), {"role": Role.CASHIER, "is_active": "on"})
 

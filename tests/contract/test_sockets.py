@@ -17,6 +17,7 @@ from django.utils import timezone
 from payments import consumers, questions, tickets
 from payments.models import Payment
 from payments.states import payment_state
+from shops import sessions
 from shops.enums import Role
 from smartduka.asgi import application
 from smartduka.lib import realtime
@@ -377,6 +378,33 @@ async def test_4403_once_the_membership_ends(layer, bob, duka, payment, settings
 
         assert await shop.closing_code() == 4403
         assert await own.closing_code() == 4403
+
+
+async def test_4403_at_once_for_whose_sessions_are_ended(layer, bob, alice, payment):
+    async with (
+        opened(SHOP, bob) as shop_socket,
+        opened(socket_of(payment), bob) as payment_socket,
+        opened(SHOP, alice) as hers,
+        opened(f"{SHOP}?ticket={tickets.issue(bob.user)}") as programs,
+    ):
+        for socket in (shop_socket, payment_socket, hers, programs):
+            await socket.heard()
+
+        await sync_to_async(sessions.end_all)(bob.user)
+
+        assert await shop_socket.closing_code() == 4403
+        assert await payment_socket.closing_code() == 4403
+        # Who else listens goes on, and so does bob's program, which has no session.
+        assert [await hers.is_silent(), await programs.is_silent()] == [True, True]
+
+
+async def test_4403_within_a_minute_of_signing_out(layer, bob, settings):
+    settings.MEMBERSHIP_RECHECK_S = settings.SOCKET_LOOK_S = 0.05
+    async with opened(SHOP, bob) as socket:
+        await socket.heard()
+        await sync_to_async(bob.client.post)("/logout")
+
+        assert await socket.closing_code() == 4403
 
 
 async def test_membership_is_checked_again_each_minute(settings):
