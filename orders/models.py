@@ -49,6 +49,13 @@ class Order(models.Model):
             models.Index(
                 F("shop"), F("created_at").desc(), F("id").desc(), name="order_list"
             ),
+            # The operator's list, of all shops.
+            models.Index(
+                F("created_at").desc(), F("id").desc(), name="order_list_of_all"
+            ),
+            models.Index(
+                fields=["shop"], condition=Q(surplus__gt=0), name="order_surplus"
+            ),
             models.Index(fields=["shop"], condition=Q(is_test=True), name="order_test"),
         ]
         constraints = [

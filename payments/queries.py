@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from orders.models import Order
+from payments import references
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
 from shops.models import Shop
@@ -108,10 +109,26 @@ def found(
 
 
 def _matches(text: str) -> Q:
-    condition = Q(receipt=text.upper()) | Q(reference=text.upper())
+    """Which payments a text means. Letters are in receipts and references only; a
+    whole phone number is compared as such, for which there is an index.
+    """
     digits = "".join(character for character in text if character.isdecimal())
-    if digits.isascii() and len(digits) >= 6:
-        condition |= Q(phone__endswith=digits.lstrip("0")[-9:])
-    if digits.isascii() and text.isdecimal() and len(digits) < 10:
+    if any(character.isalpha() for character in text) or not digits.isascii():
+        condition = Q(receipt=text.upper())
+    else:
+        condition = _matches_number(text, digits)
+    if references.is_valid(text.upper()):
+        condition |= Q(reference=text.upper())
+    return condition
+
+
+def _matches_number(text: str, digits: str) -> Q:
+    condition = Q(pk__in=[])
+    end = digits.lstrip("0")[-9:]
+    if len(end) == 9:
+        condition |= Q(phone=f"254{end}")
+    elif len(end) >= 6:
+        condition |= Q(phone__endswith=end)
+    if text.isdecimal() and len(digits) < 10:
         condition |= Q(order__number=int(digits))
     return condition

@@ -38,8 +38,10 @@ class PaymentFilter(QuestionFilter):
             "undecided": ("No final answer yet", Q(decided_at__isnull=True)),
             "long": (
                 "Open for more than 5 minutes",
+                # Each of them is undecided; said, so that the index of those is used.
                 Q(
                     status__in=PaymentStatus.OPEN,
+                    decided_at__isnull=True,
                     created_at__lte=clock.now() - OPEN_TOO_LONG,
                 ),
             ),

@@ -70,8 +70,13 @@ class Collection(models.Model):
             ),
             models.Index(
                 fields=["shop"],
-                condition=Q(allocated__lt=F("amount"), reversed_at__isnull=True),
-                name="collection_unmatched",
+                condition=Q(allocated__lt=F("amount")),
+                name="collection_not_allocated",
+            ),
+            models.Index(
+                fields=["shop"],
+                condition=~Q(disputed=""),
+                name="collection_disputed",
             ),
         ]
         constraints = [

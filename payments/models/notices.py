@@ -62,6 +62,11 @@ class Notice(models.Model):
                 condition=Q(next_try_at__isnull=False),
                 name="notice_due",
             ),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(verdict=Verdict.PARKED),
+                name="notice_parked",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -124,6 +124,16 @@ class Payment(models.Model):
             ),
             models.Index(fields=["created_at"], name="payment_recent"),
             models.Index(
+                fields=["shop"], condition=~Q(alarm=""), name="payment_alarmed"
+            ),
+            # What people search for.
+            models.Index(
+                fields=["receipt"], condition=~Q(receipt=""), name="payment_receipt"
+            ),
+            models.Index(
+                fields=["phone"], condition=~Q(phone=""), name="payment_phone"
+            ),
+            models.Index(
                 fields=["next_ask_at"],
                 condition=Q(next_ask_at__isnull=False),
                 name="payment_question_due",

@@ -71,6 +71,11 @@ class Receipt(models.Model):
                 condition=Q(collection__isnull=True),
                 name="receipt_uncounted",
             ),
+            models.Index(
+                fields=["account"],
+                condition=Q(state=ReceiptState.CLAIMED),
+                name="receipt_claimed",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -448,7 +448,7 @@ def test_figures_are_read_by_indexes(duka, scope, owner, time):
     for sql, plan in zip(statements, plans, strict=True):
         assert "Seq Scan" not in plan, f"{sql}\n{plan}"
     told = "\n".join(plans)
-    for name in ("collection_day", "collection_unmatched", "allocation_unusual"):
+    for name in ("collection_day", "collection_not_allocated", "allocation_unusual"):
         assert name in told, f"{name} is not used:\n{told}"
 
 
