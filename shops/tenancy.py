@@ -15,6 +15,7 @@ from shops import rights
 from shops.enums import Role
 from shops.models import Membership, Shop
 from shops.rights import Right
+from smartduka.lib import caller
 from smartduka.lib.errors import DomainError, Forbidden, NotFound
 
 
@@ -67,6 +68,12 @@ def access(user: Any, shop_id: str | None = None) -> Access:
     NotFound for a shop that is not theirs. The platform's operator (superuser)
     may read any shop that is named, with the role of an auditor.
     """
+    found = _access(user, shop_id)
+    caller.acts_for(found.shop.pk)
+    return found
+
+
+def _access(user: Any, shop_id: str | None) -> Access:
     members = list(memberships(user))
     if shop_id:
         for member in members:

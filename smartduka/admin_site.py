@@ -20,6 +20,7 @@ from orders.admin import OrderAdmin
 from orders.models import Order
 from payments.admin import attention, doctor, home
 from payments.admin.accounts import MpesaAccountAdmin
+from payments.admin.acts import ActAdmin
 from payments.admin.attempts import PaymentAdmin
 from payments.admin.corrections import CorrectionAdmin
 from payments.admin.failures import FailedPaymentAdmin
@@ -32,6 +33,7 @@ from payments.admin.settings import MpesaSettingsAdmin
 from payments.admin.statements import StatementImportAdmin
 from payments.admin.suspicions import SuspicionAdmin
 from payments.models import (
+    Act,
     Allocation,
     Collection,
     Correction,
@@ -91,6 +93,7 @@ GROUPS: tuple[tuple[str, tuple[Book, ...]], ...] = (
             (StockMovement, StockMovementAdmin),
             (Membership, MembershipAdmin),
             (Suspicion, SuspicionAdmin),
+            (Act, ActAdmin),
             (Shop, ShopAdmin),
             (get_user_model(), PersonAdmin),
         ),

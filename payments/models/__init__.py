@@ -7,6 +7,7 @@ the sentence it keeps. No money row is ever deleted: foreign keys PROTECT.
 from __future__ import annotations
 
 from payments.models.accounts import AccountHook, MpesaAccount, MpesaSettings
+from payments.models.acts import Act
 from payments.models.audit import AuditChain, AuditMark, AuditSeal
 from payments.models.examinations import Examination
 from payments.models.money import Allocation, Collection
@@ -31,6 +32,7 @@ from payments.models.suspicions import Suspicion
 
 __all__ = [
     "AccountHook",
+    "Act",
     "Allocation",
     "AuditChain",
     "AuditMark",

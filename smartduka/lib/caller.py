@@ -20,12 +20,16 @@ ADMIN, API, TILL, PAGE = "admin", "api", "till", "page"
 ROADS = (ADMIN, API, TILL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
-    """An address ("" when it is not known), and by which door it came."""
+    """An address ("" when it is not known), and by which door it came.
+
+    `shop_id` is the shop for which the person acts, once that is known.
+    """
 
     address: str
     road: str
+    shop_id: int | None = None
 
 
 _current: ContextVar[Caller | None] = ContextVar("caller", default=None)
@@ -40,6 +44,13 @@ def address() -> str:
     """Return the caller's address, "" when there is none or it is not known."""
     found = _current.get()
     return found.address if found is not None else ""
+
+
+def acts_for(shop_id: int) -> None:
+    """Keep for which shop the person acts, if a request is served."""
+    found = _current.get()
+    if found is not None:
+        found.shop_id = shop_id
 
 
 def of_request(request: HttpRequest) -> Caller:

@@ -59,7 +59,7 @@ def test_home_names_the_books_as_people_do(alice):
             "Fees and transfers", "M-Pesa settings", "M-Pesa accounts",
             "Go-live doctor",
         ],
-        "Shop": ["Products", "How stock moved", "Staff", "Suspicions", "Shops"],
+        "Shop": ["Products", "How stock moved", "Staff", "Suspicions", "Audit log", "Shops"],
     }  # fmt: skip
 
 

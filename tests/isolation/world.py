@@ -14,7 +14,7 @@ from django.db.models import CharField, ForeignKey, TextField, UUIDField
 from payments import demo, gateways
 from payments.enums import PaymentStatus
 from payments.gateways.base import GatewayError
-from payments.models import CodeClaim, Examination, Payment, Suspicion
+from payments.models import Act, CodeClaim, Examination, Payment, Suspicion
 from shops import invitations, pins, tenancy
 from shops.enums import Role
 from shops.models import Membership, Product, Shop
@@ -62,6 +62,7 @@ OWNED = {
     "payments.Movement": "account__shop",
     "payments.Correction": "collection__shop",
     "payments.Suspicion": "shop",
+    "payments.Act": "shop",
 }
 # A book that shows a part of another book's rows: which part.
 PARTS = {"payments.FailedPayment": {"status": PaymentStatus.FAILED}}
@@ -206,6 +207,11 @@ def finish(shop: Any, owner: Any) -> None:
     CodeClaim.objects.create(
         shop=shop, order=payment.order, account=payment.account, number="UKL1CLAIM1",
         created_by=owner, created_at=clock.now(), why="Siri kabisa",
+    )  # fmt: skip
+    Act.objects.create(
+        at=clock.now(), shop=shop, actor=owner, road="api", address="203.0.113.78",
+        what="POST api/orders/<str:order_id>/cancel", about="orders.Order",
+        about_id=str(payment.order_id), details="Siri: the cat did it", status=200,
     )  # fmt: skip
     Suspicion.objects.create(
         kind="refunds", shop=shop, subject=f"shop:{shop.pk} person:{owner.pk}",
