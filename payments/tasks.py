@@ -15,6 +15,7 @@ from payments import (
     questions,
     reconciliation,
     refund_questions,
+    retention,
     statement_import,
     suspicions,
 )
@@ -83,6 +84,11 @@ def review_statements() -> None:
 def import_statement(import_id: int) -> None:
     """Go on with a statement that was uploaded."""
     statement_import.attend(import_id)
+
+
+def mask_old_data() -> None:
+    """Mask personal data whose time is over."""
+    retention.mask()
 
 
 def look_for_suspicions() -> None:

@@ -552,6 +552,15 @@ SUSPICION_PHONES = timing("SUSPICION_PHONES", 15)  # different ones that did not
 SUSPICION_REFUNDS = timing("SUSPICION_REFUNDS", 5)  # asked for by one person
 SUSPICION_REFUNDS_WINDOW_S = timing("SUSPICION_REFUNDS_WINDOW_S", 24 * 3600)
 SUSPICION_FORGED = timing("SUSPICION_FORGED", 10)  # from one address
+# Personal data (phones, names, addresses, messages, statement files) is masked after so
+# many days; 0 keeps it. Money rows stay for ever. Never before M-Pesa's disputes are
+# over: questions, reversals and statements need what was told.
+RETENTION_DAYS = env.integer("RETENTION_DAYS", 0)
+if 0 < RETENTION_DAYS < 90:
+    raise refuse("RETENTION_DAYS must be 0 (keep everything), or 90 or more.")
+RETENTION_EVERY_S = timing("RETENTION_EVERY_S", 3600)
+RETENTION_BATCH = timing("RETENTION_BATCH", 500)  # rows in one transaction
+RETENTION_ROWS = timing("RETENTION_ROWS", 5000)  # of one kind in one round
 # What the workers' watchdogs hand out by the clock, once for all of them together.
 PERIODIC_TASKS = {
     "payments.tasks.sweep": SWEEP_EVERY_S,
@@ -561,6 +570,7 @@ PERIODIC_TASKS = {
     "payments.tasks.seal_audit": AUDIT_EVERY_S,
     "payments.tasks.sweep_refunds": REFUNDS_EVERY_S,
     "payments.tasks.look_for_suspicions": SUSPICIONS_EVERY_S,
+    "payments.tasks.mask_old_data": RETENTION_EVERY_S,
 }
 
 # A notice is born due this far ahead, so that a crash between storing and

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from payments import inbox
+from payments import inbox, retention
 from payments.admin import cells as words
 from payments.enums import Verdict
 from payments.models import Notice
@@ -112,6 +112,8 @@ class NoticeAdmin(BookAdmin):
     def may_process(self, request: HttpRequest, notice: Notice) -> bool:
         """Whether a second look at this one is useful, and the person may ask."""
         if notice.verdict not in MAY_CHANGE or not inbox.is_owned(notice):
+            return False
+        if retention.is_past(notice.received_at):
             return False
         shop_id = self.shop_id_of(notice)
         reach = reach_of(request)
