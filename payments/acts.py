@@ -80,7 +80,8 @@ ABOUT = {
 }
 PAGES = {"change": "changed", "add": "added", "delete": "deleted", "": "action"}
 LONGEST_DETAILS = 300
-NOT_THERE = 404
+# Refused before anybody looked whose row it is: what was guessed is not repeated.
+BEFORE_THE_ROW = frozenset({400, 401, 403, 404, 405})
 
 
 class ActsMiddleware:
@@ -125,9 +126,8 @@ def record(request: HttpRequest, status: int, actor: Any, began: Any) -> Act | N
         if action := request.POST.get("action", ""):
             what = f"{what} {action}"
         about, about_id, details, shop_id = _in_admin(request, actor, began)
-    if status == NOT_THERE:
-        # Whatever was guessed is told to nobody, who guessed is.
-        about, about_id, details = "", "", ""
+    elif status in BEFORE_THE_ROW:
+        about, about_id = "", ""
     if shop_id is None:
         shop_id = _only_shop(actor)
     return Act.objects.create(
@@ -136,10 +136,10 @@ def record(request: HttpRequest, status: int, actor: Any, began: Any) -> Act | N
         actor=actor,
         road=by.road,
         address=by.address or None,
-        what=what[:150],
+        what=_text(what, 150),
         about=about[:60],
-        about_id=about_id[:64],
-        details=details[:LONGEST_DETAILS].replace("\0", ""),
+        about_id=_text(about_id, 64),
+        details=_text(details, LONGEST_DETAILS),
         status=status,
     )
 
@@ -168,6 +168,11 @@ def kinds_with(text: str) -> list[str]:
 def plain(route: str) -> str:
     """Return a route without the signs of a regular expression."""
     return re.sub(r"\^?\(\?P<(\w+)>[^)]*\)(/?)\$?", r"<\1>\2", route)
+
+
+def _text(sent: str, length: int) -> str:
+    """Cut what came from outside; no database keeps a NUL."""
+    return sent.replace("\0", "")[:length]
 
 
 def _about(kwargs: dict[str, Any]) -> tuple[str, str]:
@@ -199,8 +204,8 @@ def _in_admin(
         return "", key, details, None
     shop_id, reach = _shop_of(model, key), reach_of(request)
     if not reach.is_operator and shop_id not in reach.roles:
-        # A guessed row of another shop: its owner need not hear of it.
-        shop_id = None
+        # A guessed row of another shop: nobody need hear which.
+        return "", "", "", None
     return model._meta.label, key, details, shop_id
 
 

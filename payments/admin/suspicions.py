@@ -77,6 +77,11 @@ class SuspicionAdmin(BookAdmin):
         facts("Who has looked", "by", "seen", "reason"),
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the facts; who has looked only once somebody has."""
+        both = super().get_fieldsets(request, obj)
+        return both if obj is None or obj.seen_at is not None else both[:1]
+
     def title_of(self, row: Suspicion) -> str:
         return str(row.get_kind_display())
 

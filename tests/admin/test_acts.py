@@ -97,6 +97,20 @@ def test_looking_is_no_act_nor_is_a_form_with_mistakes(alice, client, ours):
     assert acts() == []
 
 
+def test_nonsense_is_written_down_and_breaks_nothing(alice, ours):
+    key = ours.product.pk
+    answer = alice.client.post(
+        f"/admin/shops/product/{key}/stock/",
+        {"act": "received", "pieces": "5", "action": "\0" * 9 + "x" * 900},
+    )
+
+    assert answer.status_code == 302
+    [row] = Act.objects.all()
+    stem = "POST admin/shops/product/<path:object_id>/stock/ xxx"
+    assert row.what.startswith(stem)
+    assert len(row.what) == 150
+
+
 def test_signing_out_is_the_act_of_who_was_in(alice):
     alice.client.post("/logout")
 
