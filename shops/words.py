@@ -96,7 +96,6 @@ FIXED = (
     ),
     gettext_noop("The shop's M-Pesa keys are missing. Take cash, and tell the owner."),
     gettext_noop("The M-Pesa account was changed meanwhile. Look at it again."),
-    gettext_noop("Somebody else changed these settings meanwhile. Look at them again."),
     gettext_noop("The amount must be at least KES 1."),
     gettext_noop("This is more cash than a till can take."),
     gettext_noop("This key was used for another payment already."),

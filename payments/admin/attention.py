@@ -38,6 +38,9 @@ from payments.models import (
 )
 from shops import book_cells as cells
 from shops.book_filters import QuestionFilter, in_question
+from shops.books import reach_of
+from shops.models import Shop
+from shops.rights import Right
 from smartduka.lib import clock
 
 
@@ -115,6 +118,8 @@ QUESTIONS = (
 NOT_PAID = "Payments failed today"
 NOT_PAID_REMEDY = "See why, and what the customer can do."
 SICK = "The go-live doctor found something broken"
+NOT_SET_UP = "The till cannot ask phones for M-Pesa"
+NOT_SET_UP_REMEDY = "Set up a till or paybill, or choose the platform's account."
 SICK_REMEDY = "See what, and what to do; then check again."
 
 
@@ -124,7 +129,7 @@ def waiting(request: HttpRequest, site: admin.AdminSite) -> list[Waiting]:
     One bounded count for each question.
     """
     found = [_asked(request, site, one) for one in QUESTIONS]
-    found += [_broken(request), _not_paid_today(request, site)]
+    found += [_not_set_up(request), _broken(request), _not_paid_today(request, site)]
     return [one for one in found if one is not None]
 
 
@@ -135,6 +140,22 @@ def _asked(
     count = _count(request, site, one.model, condition)
     address = _address(one.model, look=one.key)
     return _told(count, one.name, one.remedy, one.tone, address)
+
+
+def _not_set_up(request: HttpRequest) -> Waiting | None:
+    """Shops of the person whose money goes nowhere: they lead to the set-up."""
+    own = [shop.pk for shop in reach_of(request).shops_with(Right.SETTINGS)]
+    if not own:
+        return None
+    chosen = Q(mpesa_settings__uses_platform_account=True) | Q(
+        mpesa_settings__account__isnull=False
+    )
+    shops = Shop.objects.filter(pk__in=own).exclude(chosen).order_by("name", "pk")
+    found = list(shops.values_list("pk", flat=True)[: MOST + 1])
+    if not found:
+        return None
+    address = reverse("admin:payments_mpesasettings_setup", args=[found[0]])
+    return _told(len(found), NOT_SET_UP, NOT_SET_UP_REMEDY, cells.BAD, address)
 
 
 def _broken(request: HttpRequest) -> Waiting | None:

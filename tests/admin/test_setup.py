@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 
 from payments import accounts, configuration, gateways, going_live, settlement
-from payments.admin import setup, setup_forms
+from payments.admin import attention, setup, setup_forms
 from payments.enums import Source
 from payments.gateways.base import Proof
 from payments.models import MpesaAccount, MpesaSettings, Payment
@@ -486,3 +486,22 @@ def test_the_page_is_one_press_from_the_settings(alice, mary, operator, duka):
     assert path_of(duka) in alice.get(change).content.decode()
     assert path_of(duka) in operator.get(change).content.decode()
     assert path_of(duka) not in mary.get(change).content.decode()
+
+
+def waiting(person):
+    found = person.get("/admin/").context["waiting"]
+    return [
+        (one.count, one.address) for one in found if one.name == attention.NOT_SET_UP
+    ]
+
+
+def test_home_leads_an_owner_whose_shop_takes_no_mpesa_here(
+    alice, mary, operator, charlie, owner
+):
+    assert [waiting(one) for one in (alice, charlie)] == [[], []]
+    going_live.stop(owner)
+
+    assert waiting(alice) == [("1", path_of(alice.shop))]
+    assert [waiting(one) for one in (mary, operator, charlie)] == [[], [], []]
+    MpesaSettings.objects.filter(shop=alice.shop).delete()
+    assert waiting(alice) == [("1", path_of(alice.shop))]
