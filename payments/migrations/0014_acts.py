@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0012_suspicions'),
+        ('payments', '0013_admin_at_scale'),
         ('shops', '0003_second_factor'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
