@@ -153,6 +153,7 @@ AT_THE_TILL = [
     (Right.CODE_BOX, by_call(code_box.check, order_id=NONSENSE, text="x")),
     (Right.CODE_BOX, by_call(code_box.use, order_id=NONSENSE, number="x")),
     (Right.CODE_BOX, by_call(code_box.withdraw, claim_id="x")),
+    (Right.SETTINGS, by_json("/api/payments/mpesa/config/verify")),
     (Right.VOID, by_json(f"/api/orders/{NONSENSE}/cancel")),
     (Right.GOODS, by_json("/api/products")),
     (Right.FREE_MONEY, by_page("/till/pay/sort")),
