@@ -190,12 +190,14 @@ def _in_admin(
     The book's own entry knows best; without one (a refusal) the address does.
     """
     entry = (
-        LogEntry.objects.filter(user=actor, action_time__gte=began)
+        LogEntry.objects.filter(user=actor)
         .select_related("content_type")
         .order_by("-pk")
         .first()
     )
-    if entry is not None and entry.content_type is not None:
+    # Compared here: the newest of a person is found by an index, "since" is not.
+    is_of_now = entry is not None and entry.action_time >= began
+    if entry is not None and is_of_now and entry.content_type is not None:
         model = entry.content_type.model_class()
         key, details = entry.object_id or "", str(entry.get_change_message())
     else:

@@ -1,7 +1,10 @@
 """The audit log: what is written down of whom, and who reads and finds it."""
 
+from datetime import timedelta
+
 import pytest
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -95,6 +98,19 @@ def test_looking_is_no_act_nor_is_a_form_with_mistakes(alice, client, ours):
     client.post("/api/orders", {}, content_type="application/json")
 
     assert acts() == []
+
+
+def test_what_was_written_before_is_not_this_act(audrey, ours):
+    LogEntry.objects.create(
+        user=audrey.user, content_type=ContentType.objects.get_for_model(ours.product),
+        object_id=str(ours.product.pk), object_repr="x", action_flag=CHANGE,
+        change_message="yesterday", action_time=clock.now() - timedelta(days=1),
+    )  # fmt: skip
+    audrey.client.post(f"/admin/payments/notice/{ours.notice.pk}/again/")
+
+    [row] = Act.objects.all()
+    assert (row.about, row.about_id) == ("payments.Notice", str(ours.notice.pk))
+    assert (row.details, row.status, row.shop) == ("", 403, audrey.shop)
 
 
 def test_nonsense_is_written_down_and_breaks_nothing(alice, ours):
