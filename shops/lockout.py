@@ -44,8 +44,9 @@ class LockedOut(DomainError):
 def require_open(name: str, address: str, *, step: str = "password") -> None:
     """Raise LockedOut while this name must wait."""
     for key, limit in _keys(name, address, step):
-        if (_read(key) or 0) >= limit:
-            raise LockedOut(_wait_s(key))
+        wait_s = _wait_s(key)
+        if wait_s > 0 and (_read(key) or 0) >= limit:
+            raise LockedOut(wait_s)
 
 
 @contextmanager
@@ -110,8 +111,9 @@ def _add(key: str) -> None:
 
 
 def _wait_s(key: str) -> int:
+    """How many seconds are left; by our clock, not by the counters' own."""
     until = _read(f"{key}:until") or 0
-    return max(1, until - int(clock.now().timestamp()))
+    return until - int(clock.now().timestamp())
 
 
 def _read(key: str) -> int | None:
