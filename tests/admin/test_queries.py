@@ -21,7 +21,7 @@ LISTS = {
     "orders/order": 5,
     "shops/product": 6,
     "shops/stockmovement": 5,
-    "shops/membership": 6,  # one asks whether there is a shop to invite to
+    "shops/membership": 5,
     "shops/shop": 5,
 }
 
