@@ -1180,13 +1180,14 @@ def test_list_costs_the_same_for_one_and_for_three(
 
 # --- Who may ---------------------------------------------------------------------
 
-READ, SELL, MANAGE = "read", "sell", "manage"
+READ, SELL, MANAGE, OWN = "read", "sell", "manage", "own"
 MAY = {
-    "alice": {READ, SELL, MANAGE},
+    "alice": {READ, SELL, MANAGE, OWN},
     "mary": {READ, SELL, MANAGE},
     "bob": {READ, SELL},
     "audrey": {READ},
 }
+CONFIG = "/api/payments/mpesa/config"
 CALLS = {
     "products": (READ, "get", "/api/products"),
     "product": (READ, "get", "/api/products/{product}"),
@@ -1206,6 +1207,10 @@ CALLS = {
     "failed": (READ, "get", "/api/payments/mpesa/failed"),
     "payments": (READ, "get", "/api/payments"),
     "ticket": (READ, "post", "/api/auth/ws-ticket"),
+    "settings": (OWN, "get", CONFIG),
+    "change settings": (OWN, "put", CONFIG),
+    "verify settings": (OWN, "post", f"{CONFIG}/verify"),
+    "test payment": (OWN, "post", f"{CONFIG}/test-payment"),
 }
 
 
@@ -1228,7 +1233,15 @@ def carry_out(person, call, order, payment, headers=None):
 
 
 # Refused for what was asked, not for who asked: the role was enough.
-REFUSED_LATER = {"open order": 400, "cash": 400, "initiate": 400, "retry": 409}
+REFUSED_LATER = {
+    "open order": 400,
+    "cash": 400,
+    "initiate": 400,
+    "retry": 409,
+    "change settings": 400,
+    "verify settings": 409,
+    "test payment": 400,
+}
 
 
 @pytest.fixture
@@ -1269,7 +1282,8 @@ def test_another_shop_sees_nothing(charlie, order, decided, call):
     if "{" in CALLS[call][2] or call == "initiate":
         assert refusal(response, 404, "NOT_FOUND") == {}
     else:
-        assert response.status_code == 200
+        own = {"change settings": 400, "test payment": 400}
+        assert response.status_code == own.get(call, 200)
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -143,6 +143,8 @@ def test_a_prompt_is_stored_sent_and_pending(
         "asked_at": None,
         "ask_count": 0,
         "leased_until": None,
+        "seen_at": None,
+        "seen_by_id": None,
     }
     assert (pushed.phone, pushed.amount, pushed.description) == (PHONE, 250, "Sale")
     assert references.is_valid(pushed.reference)

@@ -690,20 +690,30 @@ def test_property_12_a_shop_sends_no_more_prompts_than_its_rate(
     seller, charlie, monkeypatch, limit, tries
 ):
     monkeypatch.setattr("django_ratelimit.core.time.time", lambda: 1_800_000_000)
-    access = {
-        "ours": seller,
-        "theirs": Access(charlie.user, charlie.shop, "owner"),
+    asking = {
+        name: intents.Intent(
+            access=access,
+            order_id=None,
+            phone=PHONE,
+            amount=None,
+            key=None,
+            request_hash="",
+        )
+        for name, access in (
+            ("ours", seller),
+            ("theirs", Access(charlie.user, charlie.shop, "owner")),
+        )
     }
     sent = {"ours": 0, "theirs": 0}
     with undone(), override_settings(STK_RATE_PER_SHOP=f"{limit}/m"):
         cache.clear()
         for shop in tries:
             if sent[shop] < limit:
-                intents._require_rate(access[shop])
+                intents._require_rate(asking[shop])
                 sent[shop] += 1
                 continue
             with pytest.raises(RateLimited) as refusal:
-                intents._require_rate(access[shop])
+                intents._require_rate(asking[shop])
             assert 1 <= refusal.value.details["retryAfter"] <= 60
     assert sent == {name: min(limit, tries.count(name)) for name in sent}
 

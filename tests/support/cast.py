@@ -55,6 +55,11 @@ class Person:
             path, body, content_type="application/json", headers=self.headers(headers)
         )
 
+    def put(self, path: str, body: Any, headers: Any = None) -> Any:
+        return self.client.put(
+            path, body, content_type="application/json", headers=self.headers(headers)
+        )
+
 
 def join(shop: Any, username: str, role: str) -> Person:
     """Make somebody who works in this shop."""
