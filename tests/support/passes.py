@@ -12,6 +12,14 @@ from django.conf import settings
 from django.core.cache import cache
 
 
+# What asks no database is run in the SQLite pass alone, like what is marked `once`.
+WITHOUT_DATABASE = (
+    "tests/payments/gateways/test_result_codes.py",
+    "tests/payments/gateways/test_security_credential.py",
+    "tests/payments/simulator/",
+    "tests/test_architecture.py",
+    "tests/test_bench.py",
+)
 ALLOWED_SKIPS: tuple[str, ...] = ()
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -30,7 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out.add("browser")
     kept, dropped = [], []
     for item in items:
-        is_out = any(item.get_closest_marker(name) for name in left_out)
+        is_out = any(item.get_closest_marker(name) for name in left_out) or (
+            settings.ON_POSTGRESQL and item.nodeid.startswith(WITHOUT_DATABASE)
+        )
         (dropped if is_out else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
