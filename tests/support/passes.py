@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 
 
-# What asks no database is run in the SQLite pass alone, like what is marked `once`.
+# What asks no database is run in the SQLite pass alone, like what is marked `once`;
 WITHOUT_DATABASE = (
     "tests/payments/gateways/test_result_codes.py",
     "tests/payments/gateways/test_security_credential.py",
@@ -20,6 +20,9 @@ WITHOUT_DATABASE = (
     "tests/test_architecture.py",
     "tests/test_bench.py",
 )
+# and where both passes run, pages are looked at on PostgreSQL alone.
+PAGES = ("tests/admin/", "tests/isolation/", "tests/pages/")
+BOTH_PASSES_RUN = bool(os.environ.get("BOTH_PASSES_RUN"))
 ALLOWED_SKIPS: tuple[str, ...] = ()
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -36,10 +39,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out.add("redis")
     if "browser" not in (config.option.markexpr or ""):
         left_out.add("browser")
+    if settings.ON_POSTGRESQL:
+        folders = WITHOUT_DATABASE
+    else:
+        folders = PAGES if BOTH_PASSES_RUN else ()
     kept, dropped = [], []
     for item in items:
-        is_out = any(item.get_closest_marker(name) for name in left_out) or (
-            settings.ON_POSTGRESQL and item.nodeid.startswith(WITHOUT_DATABASE)
+        is_out = item.nodeid.startswith(folders) or any(
+            item.get_closest_marker(name) for name in left_out
         )
         (dropped if is_out else kept).append(item)
     if dropped:
