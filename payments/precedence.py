@@ -41,6 +41,7 @@ ANOTHER_SALES = "This money was another sale's: ask the customer to pay."
 SAME_SALES = "This money was another payment's of this sale."
 ANOTHERS = "This money was another payment's."
 DOUBLE = "Counted twice: its receipt came with money that people had used already."
+PERHAPS = "Perhaps counted twice: a receipt that fits it was used for another end."
 GUESSED = "Its own money was used before; what it has was guessed to be its money."
 CAME_LATE = (
     "Its own money came late: the surplus is what its sale lacks, not to go back."
@@ -153,6 +154,7 @@ def _take_guessed_receipt(
     if spare is None:
         receipts.uncount(known)
         Collection.objects.filter(pk=known.pk).update(receipt=None)
+        known.receipt = None
     else:
         _exchange_receipts(known, spare)
     lifecycle.note(
@@ -160,8 +162,10 @@ def _take_guessed_receipt(
         source=proof.source,
         reason=f"Receipt {proof.receipt} is another payment's: "
         + (f"ours is {known.receipt}" if spare else "ours is to follow"),
-        receipt=(known.receipt or "") if spare else "",
+        receipt=known.receipt or "",
     )
+    if spare is None:
+        doubt_answered(other, known, proof)
     news.publish(other, order, "payment.updated")
     return spare
 
@@ -338,6 +342,7 @@ def merge(payment: Payment, known: Collection, proof: Proof) -> bool:
         reason=f"Receipt {proof.receipt} filled in; it had been counted as nobody's",
         notice_id=proof.notice_id,
         receipt=proof.receipt,
+        alarm=no_longer_double(payment, proof.receipt),
         next_ask_at=None,
     )
     news.publish(payment, payment.order, "payment.updated")
@@ -357,6 +362,42 @@ def doubt_other_money(payment: Payment, proof: Proof) -> None:
         lifecycle.note(payment, source=proof.source, reason=DOUBLE, alarm=DOUBLE)
     elif _guessed(payment) is not None:
         lifecycle.note(payment, source=proof.source, reason=GUESSED, alarm=GUESSED)
+
+
+def doubt_answered(payment: Payment, answered: Collection, proof: Proof) -> None:
+    """Doubt money that a question proved where a receipt that fits it was used before.
+
+    A person, or a guess, gave that receipt to another end, and M-Pesa has no number for
+    this money yet. It counts for its sale; a person is told, until its receipt comes.
+    A payment that M-Pesa called paid has money of its own, whatever its receipt is; and
+    the receipt that the proof itself names is another payment's for sure.
+    """
+    used = [
+        one
+        for one in receipts.used_elsewhere(payment)
+        if one.number != proof.receipt
+        and not (
+            one.collection is not None
+            and one.collection.binding == Binding.FIT
+            and one.collection.payment is not None
+            and is_proved_apart(one.collection.payment)
+        )
+    ]
+    if not used:
+        return
+    answered.disputed, answered.disputed_at = PERHAPS, clock.now()
+    answered.save(update_fields=["disputed", "disputed_at"])
+    ours = [
+        one.number
+        for one in used
+        if one.collection is not None and one.collection.shop_id == payment.shop_id
+    ]
+    lifecycle.note(
+        payment,
+        source=proof.source,
+        reason=f"Perhaps its money: receipt {', '.join(ours)}" if ours else PERHAPS,
+        alarm=PERHAPS,
+    )
 
 
 def alarm_of_late(order: Order, payment: Payment) -> str:
@@ -387,13 +428,12 @@ def _is_short(order: Order) -> bool:
 def no_longer_double(payment: Payment, receipt: str | None) -> str:
     """End that doubt where the money got a receipt of its own; return the alarm then.
 
-    It is there, and was guessed to be this payment's.
+    It is there. What came to the payment besides was guessed to be its own.
     """
-    doubted = Collection.objects.filter(
-        payment=payment, receipt=receipt, disputed=DOUBLE
-    )
-    ended = doubted.update(disputed="", disputed_at=None)
-    return GUESSED if ended and payment.alarm == DOUBLE else payment.alarm
+    Collection.objects.filter(
+        payment=payment, receipt=receipt, disputed__in=(DOUBLE, PERHAPS)
+    ).update(disputed="", disputed_at=None)
+    return {DOUBLE: GUESSED, PERHAPS: ""}.get(payment.alarm, payment.alarm)
 
 
 def words_for(used: set[str]) -> list[str]:

@@ -22,6 +22,7 @@ from payments import references
 from payments.enums import (
     AccountType,
     AllocationKind,
+    Binding,
     PaymentStatus,
     ReceiptState,
     Source,
@@ -48,6 +49,8 @@ CLOCK_SKEW = timedelta(minutes=2)
 OWN_CLOCKS = timedelta(seconds=5)
 # Of a masked number: fewer visible digits fit too many people.
 TELLING_DIGITS = 3
+# Counted, and no payment's.
+NOBODYS = Q(collection__isnull=False, collection__payment__isnull=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +246,25 @@ def spent_for(payment: Payment) -> list[Receipt]:
     """
     return [
         one
-        for one in _around(payment, is_spent=True)
+        for one in _around(payment, NOBODYS & Q(collection__allocated__gt=0))
         if one.seen_at >= payment.created_at - OWN_CLOCKS
         and one.collection is not None
         and (one.collection.shop_id in (None, payment.shop_id) or names_reference(one))
     ]
+
+
+def used_elsewhere(payment: Payment) -> list[Receipt]:
+    """Receipts that may be this payment's money, and that were used for another end.
+
+    A person decided so, or a machine guessed it: M-Pesa itself gave no word on whose
+    money it is. None that we saw before the payment was made.
+    """
+    guessed = Q(collection__binding__in=(Binding.FIT, Binding.PERSON))
+    weak = (NOBODYS & Q(collection__allocated__gt=0)) | (
+        guessed & ~Q(collection__payment=payment)
+    )
+    since = payment.created_at - OWN_CLOCKS
+    return [one for one in _around(payment, weak) if one.seen_at >= since]
 
 
 def waiting_payments(
@@ -269,7 +286,7 @@ def waiting_payments(
 
 def uncounted_for(payment: Payment) -> list[Receipt]:
     """Receipts that belong to no collection yet and may be this payment's money."""
-    return [one for one in _around(payment) if one.collection_id is None]
+    return _around(payment, Q(collection__isnull=True))
 
 
 def unbound_for(payment: Payment) -> list[Receipt]:
@@ -281,23 +298,18 @@ def unbound_for(payment: Payment) -> list[Receipt]:
     since = payment.created_at - OWN_CLOCKS
     return [
         one
-        for one in _around(payment)
+        for one in _around(payment, NOBODYS & Q(collection__allocated=0))
         if one.seen_at >= since
-        and one.collection is not None
-        and one.collection.payment_id is None
-        and one.collection.allocated == 0
     ]
 
 
-def _around(payment: Payment, *, is_spent: bool = False) -> list[Receipt]:
+def _around(payment: Payment, which: Q) -> list[Receipt]:
+    """Receipts that may be this payment's money, by amount, time and payer."""
     window = clock.seconds(settings.RECEIPT_WINDOW_S)
     first, last = payment.created_at - CLOCK_SKEW, payment.created_at + window
-    nobodys = Q(collection__payment__isnull=True)
     rows: QuerySet[Receipt] = (
         Receipt.objects.filter(
-            nobodys & Q(collection__allocated__gt=0)
-            if is_spent
-            else Q(collection__isnull=True) | (nobodys & Q(collection__allocated=0)),
+            which,
             Q(paid_at__range=(first, last))
             | Q(paid_at__isnull=True, seen_at__range=(first, last)),
             account_id=payment.account_id,

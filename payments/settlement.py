@@ -107,13 +107,13 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
     if known is not None and not precedence.yields(known, payment, proof):
         return Outcome.RECEIPT_TAKEN
     is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
-    if known is not None and (known.payment_id is not None or known.allocated):
-        _give_its_own(order, known, proof)
-        known = precedence.take(payment, known, proof)
     if is_completed and proofs.outranks(proof.binding, Binding.FIT):
         spent = precedence.used_before(payment)
         if spent is not None:
             precedence.part(payment, spent, proof)
+    if known is not None and (known.payment_id is not None or known.allocated):
+        _give_its_own(order, known, proof)
+        known = precedence.take(payment, known, proof)
     if known is not None:
         if not is_completed:
             return _complete(order, payment, proof, known)
@@ -267,7 +267,9 @@ def _complete(
         leased_until=None,
     )
     if known is None:
-        _collect(order, payment, proof)
+        collection = _collect(order, payment, proof)
+        if proof.receipt is None:
+            precedence.doubt_answered(payment, collection, proof)
     else:
         _bind(order, payment, proof, known)
     guards.release_after_success(payment)
@@ -276,7 +278,7 @@ def _complete(
     return Outcome.COMPLETED
 
 
-def _collect(order: Order, payment: Payment, proof: Proof) -> None:
+def _collect(order: Order, payment: Payment, proof: Proof) -> Collection:
     """Store the money as a collection and share it out."""
     now = clock.now()
     is_second_hand = proof.source == Source.CALLBACK or not proof.is_proven
@@ -297,6 +299,7 @@ def _collect(order: Order, payment: Payment, proof: Proof) -> None:
     receipts.count(collection)
     portions = _offer(order, payment, collection.amount)
     ledger.allocate(collection, portions, actor=payment.created_by)
+    return collection
 
 
 def _give_its_own(order: Order, known: Collection, proof: Proof) -> None:
@@ -314,7 +317,8 @@ def _give_its_own(order: Order, known: Collection, proof: Proof) -> None:
         return
     precedence.part(other, known, proof)
     known.refresh_from_db()
-    _collect(other_order, other, Proof(Source.QUERY))
+    own = _collect(other_order, other, Proof(Source.QUERY))
+    precedence.doubt_answered(other, own, proof)
     news.publish(other, other_order, "payment.updated")
 
 

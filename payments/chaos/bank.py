@@ -7,6 +7,7 @@ when it is shown; money moves when the customer has finished. Amounts in KES.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,7 +90,7 @@ class Bank:
     prompts: list[Prompt] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
     by_receipt: dict[str, Entry] = field(default_factory=dict)
-    totals: dict[str, int] = field(default_factory=dict)
+    lines: Counter[tuple[str, int]] = field(default_factory=Counter)
     by_id: dict[str, Prompt] = field(default_factory=dict)
     by_reference: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     open_on: dict[str, Prompt] = field(default_factory=dict)
@@ -190,9 +191,7 @@ class Bank:
     def _book(self, entry: Entry) -> None:
         self.ledger.append(entry)
         self.by_receipt[entry.receipt] = entry
-        self.totals[entry.shortcode] = (
-            self.totals.get(entry.shortcode, 0) + entry.amount
-        )
+        self.lines[entry.shortcode, entry.amount] += 1
 
     def new_receipt(self) -> str:
         """Return a receipt number that was never used."""

@@ -123,6 +123,7 @@ def _live(world: World, days: int, events: int | None) -> None:
             world.run_until(morning + timedelta(seconds=OPEN_S), limit=events)
             world.calm_down()
             world.close_books(morning - timedelta(hours=5))
+            office.correct()
             world.books.check_day()
             world.figures["sales"] = floor.sales
             if events is not None and world.events >= events:

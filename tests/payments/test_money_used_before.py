@@ -234,6 +234,120 @@ def test_what_another_shop_used_is_not_guessed_to_be_a_prompts(
         duka, None, [("credit", kes(250), None)],
     )  # fmt: skip
     assert (own.shop, own.payment, own.receipt) == (there, payment, None)
+    assert own.disputed == precedence.PERHAPS
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", precedence.PERHAPS)
+    assert not payment.events.filter(reason__contains=R1).exists()
+
+
+@pytest.fixture
+def doubtful(account, payment, duka, manager):
+    """A person paid another sale with what fits a prompt that M-Pesa called unpaid.
+
+    Then M-Pesa says that the prompt was paid: by that very money, as like as not.
+    """
+    fail(payment)
+    elsewhere = OrderFactory(shop=duka, total=250)
+    drawer.apply(
+        access=manager, piece=f"collection:{sight(account).collection_id}",
+        order_id=elsewhere.pk, reason="It is hers",
+    )  # fmt: skip
+    succeed(payment, None, Source.QUERY)
+    return elsewhere
+
+
+def doubt(payment):
+    rows = Collection.objects.filter(payment=payment)
+    payment.refresh_from_db()
+    [(receipt, why)] = rows.values_list("receipt", "disputed")
+    return receipt, why, payment.status, payment.receipt, payment.alarm
+
+
+def test_what_may_pay_another_sale_already_is_counted_and_disputed(doubtful, payment):
+    assert doubt(payment) == (
+        None, precedence.PERHAPS, "completed", "", precedence.PERHAPS,
+    )  # fmt: skip
+    assert payment.events.latest("pk").reason == f"Perhaps its money: receipt {R1}"
+    assert [sale_of(sale)[0] for sale in (payment.order, doubtful)] == ["paid", "paid"]
+    used = Collection.objects.get(receipt=R1)
+    assert (used.disputed, kinds(used)) == ("", [("sale", kes(250), doubtful.pk)])
+
+
+@pytest.mark.parametrize("source", [Source.CALLBACK, Source.PULL])
+def test_that_doubt_ends_with_a_receipt_of_its_own(doubtful, payment, account, source):
+    if source == Source.CALLBACK:
+        assert succeed(payment, R2) == Outcome.FILLED
+    else:
+        sight(account, R2)
+
+    assert doubt(payment) == (R2, "", "completed", R2, "")
+    assert [sale_of(sale)[0] for sale in (payment.order, doubtful)] == ["paid", "paid"]
+
+
+def test_that_doubt_ends_when_m_pesa_says_that_it_is_the_same_money(doubtful, payment):
+    assert succeed(payment, R1) == Outcome.FILLED
+
+    double = Collection.objects.get(receipt=None)
+    assert kinds(double) == [("correction", kes(250), None)]
+    assert doubt(payment) == (R1, "", "completed", R1, "")
+    assert sale_of(payment.order)[0] == "paid"
+    [other] = doubtful.payments.all()
+    assert other.alarm == precedence.ANOTHER_SALES
+
+
+def test_who_loses_a_receipt_while_what_fits_it_was_used(
+    account, payment, duka, manager
+):
+    """Two prompts on one phone, and each was guessed to have the other's receipt."""
+    second = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
+    fail(payment)
+    succeed(second, None, Source.QUERY)
+    sight(account, R1)
+    use(manager, sight(account, R2), "credit")
+    succeed(payment, None, Source.QUERY)
+    receipts_of = Collection.objects.order_by("pk").values_list("receipt", "payment")
+    assert list(receipts_of) == [(R1, second.pk), (R2, payment.pk)]
+
+    assert succeed(payment, R1) == Outcome.ADDED
+
+    assert doubt(payment) == (R1, "", "completed", R1, "")
+    assert doubt(second) == (
+        None, precedence.PERHAPS, "completed", "", precedence.PERHAPS,
+    )  # fmt: skip
+    kept = Collection.objects.get(receipt=R2)
+    assert (kept.payment, kinds(kept)) == (None, [("credit", kes(250), None)])
+
+
+def test_a_prompt_with_money_of_its_own_takes_nobody_elses(account, payment, duka):
+    """It has another's receipt by a guess; both were paid, so nothing is twice."""
+    second = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
+    fail(second)
+    succeed(payment, None, Source.QUERY)
+    sight(account, R1)
+
+    succeed(second, None, Source.QUERY)
+
+    assert doubt(payment) == (R1, "", "completed", R1, "")
+    assert doubt(second) == (None, "", "completed", "", "")
+
+
+@pytest.mark.parametrize("seen", ["before the prompt", "of another amount"])
+def test_what_cannot_be_its_money_raises_no_doubt(
+    account, duka, manager, time, seen
+):  # fmt: skip
+    receipt = sight(account)
+    drawer.apply(
+        access=manager, piece=f"collection:{receipt.collection_id}",
+        order_id=OrderFactory(shop=duka, total=250).pk, reason="It is hers",
+    )  # fmt: skip
+    if seen == "before the prompt":
+        time.turn(60)
+    total = 250 if seen == "before the prompt" else 300
+    payment = PaymentFactory(order=OrderFactory(shop=duka, total=total), phone=FULL)
+
+    succeed(payment, None, Source.QUERY)
+
+    assert doubt(payment) == (None, "", "completed", "", "")
 
 
 @pytest.fixture
