@@ -10,8 +10,6 @@ from payments import (
     free_money,
     gateways,
     ledger,
-    matching,
-    receipts,
     refunds,
     settlement,
 )
@@ -34,7 +32,6 @@ from payments.models import (
     Payment,
     PaymentEvent,
 )
-from payments.receipts import Told
 from payments.settlement import Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -48,12 +45,10 @@ from tests.factories import (
 from tests.support.facts import kes, nothing_changes, path_of, sale_of
 from tests.support.gateway import final
 from tests.support.organisation import FakeOrganisation
+from tests.support.own_till import FULL, R1, R2, own_till, sight
 
 
 pytestmark = pytest.mark.django_db
-
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
 @pytest.fixture(autouse=True)
@@ -64,28 +59,12 @@ def _quiet(messages, time):
 @pytest.fixture
 def account(duka):
     """The shop's own till, without an initiator: M-Pesa cannot be asked."""
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka)
 
 
 @pytest.fixture
 def boss(alice):
     return Access(alice.user, alice.shop, "owner")
-
-
-def sight(account, number=R1, amount=250, source=Source.PULL, **facts):
-    """M-Pesa tells of a payment by hand; return its receipt as it then stands."""
-    told = Told(number, kes(amount), facts.pop("payer", MASKED), "JANE", **facts)
-    with transaction.atomic():
-        receipt = receipts.sight(account, told, source)
-    matching.resolve(receipt.pk)
-    receipt.refresh_from_db()
-    return receipt
 
 
 def collection_of(receipt):

@@ -19,14 +19,15 @@ from payments import (
 from payments.drawer_refusals import HeldMoney
 from payments.enums import Source
 from payments.ledger import SpentAlready
-from payments.models import Collection, MpesaSettings, Payment, Receipt, Refund
+from payments.models import Collection, Payment, Receipt, Refund
 from payments.receipts import Told
 from payments.settlement import Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import kes, nothing_changes, sale_of
 from tests.support.gateway import final
+from tests.support.own_till import own_till
 
 
 pytestmark = pytest.mark.django_db
@@ -42,13 +43,7 @@ def _quiet(messages, time, mpesa):
 
 @pytest.fixture
 def account(duka):
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
-from payments import direct, matching, questions, receipts, settlement
+from payments import direct, matching, questions, receipts
 from payments.enums import Binding, Source
 from payments.models import (
     CodeClaim,
@@ -18,8 +18,7 @@ from payments.models import (
     Sighting,
 )
 from payments.receipts import Told
-from payments.settlement import Outcome, Proof
-from smartduka.lib import clock
+from payments.settlement import Outcome
 from tests.factories import (
     MpesaAccountFactory,
     OrderFactory,
@@ -28,12 +27,11 @@ from tests.factories import (
 )
 from tests.support.facts import kes, money_of, nothing_changes, path_of, sale_of
 from tests.support.gateway import final
+from tests.support.own_till import FULL, MASKED, OTHERS, R1, R2, fail, own_till, succeed
 
 
 pytestmark = pytest.mark.django_db
 
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL, OTHERS = "2547 ***** 678", "254712345678", "2547 ***** 111"
 SALE = [("sale", kes(250))]
 
 
@@ -45,13 +43,7 @@ def _quiet(messages, time):
 @pytest.fixture
 def account(duka):
     """The shop's own till: its rows by hand carry no reference."""
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka)
 
 
 @pytest.fixture
@@ -78,22 +70,6 @@ def sight(account, source, fact=None, **kwargs):
     with transaction.atomic():
         receipt = receipts.sight(account, fact or told(**kwargs), source)
     return receipt, matching.resolve(receipt.pk)
-
-
-def succeed(payment, receipt=R1, source=Source.CALLBACK):
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        proof = Proof(source, receipt, FULL if receipt else "")
-        return settlement.record_success(order, locked, proof)
-
-
-def fail(payment, code="1032", source=Source.CALLBACK):
-    """M-Pesa says that it was not paid, and says so again to a question."""
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        outcome = settlement.record_failure(order, locked, code, source=source)
-    Payment.objects.filter(pk=payment.pk).update(asked_at=clock.now())
-    return outcome
 
 
 def prove(payment):

@@ -9,10 +9,8 @@ from payments import (
     disputes,
     drawer,
     ledger,
-    matching,
     precedence,
     questions,
-    receipts,
     refunds,
     reversals,
     schedule,
@@ -20,19 +18,25 @@ from payments import (
 )
 from payments.enums import AllocationKind, Source
 from payments.models import Collection, MpesaSettings, Payment
-from payments.receipts import Told
-from payments.settlement import Outcome, Proof
+from payments.settlement import Outcome
 from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
 from tests.support.gateway import final
+from tests.support.own_till import (
+    FULL,
+    R1,
+    R2,
+    fail,
+    kinds,
+    own_till,
+    sight,
+    succeed,
+)
 
 
 pytestmark = pytest.mark.django_db
-
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +46,7 @@ def _quiet(messages, time, mpesa):
 
 @pytest.fixture
 def account(duka):
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka)
 
 
 @pytest.fixture
@@ -61,30 +59,6 @@ def manager(mary):
     return Access(mary.user, mary.shop, "manager")
 
 
-def sight(account, source=Source.PULL, number=R1, amount=250, payer=MASKED, **facts):
-    with transaction.atomic():
-        receipt = receipts.sight(
-            account, Told(number, kes(amount), payer, "JANE", **facts), source
-        )
-    matching.resolve(receipt.pk)
-    receipt.refresh_from_db()
-    return receipt
-
-
-def succeed(payment, receipt=R1, source=Source.CALLBACK):
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        proof = Proof(source, receipt, FULL if receipt else "")
-        return settlement.record_success(order, locked, proof)
-
-
-def fail(payment, code="1032"):
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        settlement.record_failure(order, locked, code, source=Source.CALLBACK)
-    Payment.objects.filter(pk=payment.pk).update(asked_at=clock.now())
-
-
 def spend(manager, receipt, order):
     return drawer.apply(
         access=manager,
@@ -92,11 +66,6 @@ def spend(manager, receipt, order):
         order_id=order.pk,
         reason="It is this one's",
     )
-
-
-def kinds(collection):
-    rows = ledger.current(collection).order_by("pk")
-    return [(one.kind, one.amount, one.order_id) for one in rows]
 
 
 def ask(payment):
@@ -314,7 +283,7 @@ def test_what_a_question_proved_gets_the_receipt_that_was_nobodys(order, time, t
     if then == "callback":
         assert succeed(payment) == Outcome.FILLED
     else:
-        sight(account, Source.C2B, payer="", reference=payment.reference)
+        sight(account, source=Source.C2B, payer="", reference=payment.reference)
 
     ours, double = Collection.objects.order_by("pk")
     assert (ours.receipt, ours.payment_id) == (R1, payment.pk)

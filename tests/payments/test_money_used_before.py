@@ -1,40 +1,32 @@
 """Money that people used, and that was guessed to be a payment's only afterwards."""
 
 import pytest
-from django.db import transaction
 
 from payments import (
     accounts,
     corrections,
     disputes,
     drawer,
-    ledger,
     matching,
     precedence,
-    receipts,
     refunds,
     reversals,
-    settlement,
 )
 from payments.enums import Source
-from payments.models import Collection, MpesaSettings, Payment
-from payments.receipts import Told
-from payments.settlement import Outcome, Proof
+from payments.models import Collection, MpesaSettings
+from payments.settlement import Outcome
 from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.factories import (
-    MpesaAccountFactory,
     OrderFactory,
     PaymentFactory,
     ShopFactory,
 )
 from tests.support.facts import kes, sale_of
+from tests.support.own_till import FULL, R1, R2, fail, kinds, own_till, sight, succeed
 
 
 pytestmark = pytest.mark.django_db
-
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +36,7 @@ def _quiet(messages, time, mpesa):
 
 @pytest.fixture
 def account(duka):
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka)
 
 
 @pytest.fixture
@@ -61,29 +47,6 @@ def payment(order, account, time):
 @pytest.fixture
 def manager(mary):
     return Access(mary.user, mary.shop, "manager")
-
-
-def sight(account, number=R1, source=Source.PULL, payer=MASKED):
-    with transaction.atomic():
-        receipt = receipts.sight(account, Told(number, kes(250), payer), source)
-    matching.resolve(receipt.pk)
-    receipt.refresh_from_db()
-    return receipt
-
-
-def succeed(payment, receipt, source=Source.CALLBACK):
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        proof = Proof(source, receipt, FULL if receipt else "")
-        return settlement.record_success(order, locked, proof)
-
-
-def fail(payment):
-    """M-Pesa said that it was not paid, also when it was asked once more."""
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        settlement.record_failure(order, locked, "1032", source=Source.CALLBACK)
-    Payment.objects.update(asked_at=clock.now())
 
 
 def use(manager, receipt, how):
@@ -97,11 +60,6 @@ def use(manager, receipt, how):
         access=manager, collection_id=receipt.collection_id, method="cash",
         amount=100 if how == "in part" else 250, reason="He was here", restocks=False,
     )  # fmt: skip
-
-
-def kinds(collection):
-    rows = ledger.current(collection).order_by("pk")
-    return [(one.kind, one.amount, one.order_id) for one in rows]
 
 
 @pytest.fixture

@@ -4,20 +4,17 @@ import pytest
 from django.db import transaction
 
 from orders.models import Order
-from payments import matching, offers, receipts, settlement
+from payments import offers, settlement
 from payments.drawer_refusals import NoSuchOffer, OthersOffer
 from payments.enums import Source
-from payments.models import Allocation, MpesaSettings, Receipt
-from payments.receipts import Told
+from payments.models import Allocation, Receipt
 from smartduka.lib import clock
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, nothing_changes, sale_of
+from tests.support.own_till import FULL, MASKED, R1, R2, own_till, sight
 
 
 pytestmark = pytest.mark.django_db
-
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
 @pytest.fixture(autouse=True)
@@ -28,23 +25,7 @@ def _quiet(messages, time, mpesa):
 @pytest.fixture
 def account(duka):
     """The shop's own till, without an initiator: M-Pesa cannot be asked."""
-    account = MpesaAccountFactory(
-        shop=duka, type="till", shortcode="600300", party_b="300300"
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
-
-
-def sight(account, number=R1, amount=250, source=Source.PULL, **facts):
-    """M-Pesa tells of a payment by hand; return its receipt as it then stands."""
-    told = Told(number, kes(amount), facts.pop("payer", MASKED), "JANE", **facts)
-    with transaction.atomic():
-        receipt = receipts.sight(account, told, source)
-    matching.resolve(receipt.pk)
-    receipt.refresh_from_db()
-    return receipt
+    return own_till(duka)
 
 
 def collection_of(receipt):

@@ -10,7 +10,6 @@ from payments import (
     refund_questions,
     refunds,
     reversals,
-    settlement,
 )
 from payments.enums import Source
 from payments.models import (
@@ -23,10 +22,9 @@ from payments.models import (
 )
 from payments.receipts import Told
 from payments.refund_refusals import CannotReverse
-from payments.settlement import Proof
 from shops.tenancy import Access
 from smartduka.lib import clock
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
 from tests.support.organisation import (
     FakeOrganisation,
@@ -35,12 +33,10 @@ from tests.support.organisation import (
     status,
     tell,
 )
+from tests.support.own_till import FULL, MASKED, R1, R2, own_till, succeed
 
 
 pytestmark = pytest.mark.django_db
-
-R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
-MASKED, FULL = "2547 ***** 678", "254712345678"
 
 
 @pytest.fixture(autouse=True)
@@ -57,18 +53,7 @@ def organisation(monkeypatch):
 
 @pytest.fixture
 def account(duka):
-    account = MpesaAccountFactory(
-        shop=duka,
-        type="till",
-        shortcode="600300",
-        party_b="300300",
-        initiator_name="api",
-        initiator_password="secret",
-    )
-    MpesaSettings.objects.update_or_create(
-        shop=duka, defaults={"account": account, "uses_platform_account": False}
-    )
-    return account
+    return own_till(duka, initiator_name="api", initiator_password="secret")
 
 
 @pytest.fixture
@@ -89,13 +74,6 @@ def sight(account, number=R1, source=Source.PULL, payer=MASKED, amount=250):
     matching.look(receipt.pk)
     receipt.refresh_from_db()
     return receipt
-
-
-def succeed(payment, receipt=R1, source=Source.CALLBACK):
-    with transaction.atomic():
-        order, locked = settlement.locked(payment.pk)
-        proof = Proof(source, receipt, FULL if receipt else "")
-        return settlement.record_success(order, locked, proof)
 
 
 def send_back(manager, collection):
