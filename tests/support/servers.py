@@ -49,23 +49,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# What `manage.py demo_data --json` does, in its two parts: the shops, whose passwords
+# take seconds to hash, and then what the simulator of one installation is told.
+LOAD = "import json; from payments import demo; print(json.dumps(demo.load()))"
+REGISTER = "from payments import demo; assert demo.register()"
+
+
 @functools.cache
-def _empty_shop() -> Path:
-    """Return a database that `manage.py migrate` made: once for all installations."""
-    folder = Path(tempfile.mkdtemp(prefix="empty-shop-"))
+def _demo_shops() -> tuple[Path, str]:
+    """Migrate a database and load the demo shops: once for all installations.
+
+    Returns it and what was loaded, in JSON.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="demo-shops-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     database = folder / "shop.sqlite3"
     environment = os.environ | SETTINGS | {"DATABASE_URL": f"sqlite:///{database}"}
     _manage(environment, "migrate", "--verbosity", "0")
-    return database
+    return database, _manage(environment, "shell", "--no-imports", "-c", LOAD)
 
 
-def _copy_of_the_empty_shop(path: Path) -> None:
+def _copy_of_the_demo_shops(path: Path) -> dict[str, Any]:
+    database, loaded = _demo_shops()
     with (
-        contextlib.closing(sqlite3.connect(_empty_shop())) as origin,
+        contextlib.closing(sqlite3.connect(database)) as origin,
         contextlib.closing(sqlite3.connect(path)) as copy,
     ):
         origin.backup(copy)
+    return json.loads(loaded)
 
 
 def _manage(environment: Mapping[str, str], *command: str) -> str:
@@ -85,7 +96,7 @@ def _manage(environment: Mapping[str, str], *command: str) -> str:
 class Installation:
     """A fresh SQLite database with the demo shops, and the environment around it.
 
-    `demo` is what `manage.py demo_data --json` printed. Keyword arguments become
+    `demo` is what `manage.py demo_data --json` would print. Keyword arguments become
     environment variables of every process.
     """
 
@@ -102,8 +113,8 @@ class Installation:
             "DATABASE_URL": f"sqlite:///{database}",
             **environment,
         }
-        _copy_of_the_empty_shop(database)
-        self.demo: dict[str, Any] = json.loads(self.manage("demo_data", "--json"))
+        self.demo = _copy_of_the_demo_shops(database)
+        self.manage("shell", "--no-imports", "-c", REGISTER)
 
     def manage(self, *command: str) -> str:
         """Run a management command; return what it printed."""
