@@ -15,7 +15,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO
 
 from scripts import services
@@ -27,11 +28,18 @@ NOTHING_COLLECTED = 5  # pytest's exit status
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One run of pytest: its name, its markers, and the services it wants."""
+    """One run of pytest: its name, its markers, and what it wants.
+
+    `folder`: where its tests are, if not everywhere. `part`: which of them it runs, if
+    not all (tests/support/passes.py).
+    """
 
     name: str
     markers: str
     wants_postgres: bool = False
+    wants_browser: bool = False
+    folder: str = ""
+    part: str = ""
 
 
 PASSES = {
@@ -39,11 +47,13 @@ PASSES = {
     "fast": Pass("SQLite, fast ones", "not browser and not race and not slow"),
     "postgres": Pass("PostgreSQL and Redis", "not browser", wants_postgres=True),
     "race": Pass("races on PostgreSQL", "race", wants_postgres=True),
-    "browser": Pass("browser", "browser"),
+    "browser": Pass("browser", "browser", wants_browser=True, folder="tests/browser"),
 }
 WHOLE_SUITE = ("sqlite", "postgres", "browser")
-# These two share nothing but the machine. A browser wants it for itself.
-TOGETHER = (PASSES["sqlite"], PASSES["postgres"])
+# A browser waits more than it works, and passes wait too: so many run side by side.
+LANES = 2
+# Small parts fill the lanes to the end, whichever of the databases takes longer.
+BROWSER_PARTS = ("1", "2", "3")
 
 
 def main() -> int:
@@ -75,21 +85,38 @@ def what_is_missing(chosen: list[Pass]) -> list[str]:
 
 
 def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, float]]:
-    """Run the passes; on two cores those side by side that can be."""
-    if not all(one in chosen for one in TOGETHER) or (os.cpu_count() or 1) < 2:
+    """Run the passes, on two cores two at a time, and return how they ended."""
+    if {PASSES["sqlite"], PASSES["postgres"]} <= set(chosen):
+        os.environ["BOTH_PASSES_RUN"] = "1"  # tests/support/passes.py parts them
+    if (os.cpu_count() or 1) < LANES:
         return [(one.name, *run(one, arguments)) for one in chosen]
-    first, second = TOGETHER
-    os.environ["BOTH_PASSES_RUN"] = "1"  # tests/support/passes.py parts them
-    results = []
-    with tempfile.TemporaryFile("w+") as kept, ThreadPoolExecutor() as pool:
-        print(f"Beside it runs the {second.name} pass; what it says comes after.")
-        beside = pool.submit(run, second, arguments, kept)
-        results.append((first.name, *run(first, arguments)))
-        results.append((second.name, *beside.result()))
-        kept.seek(0)
-        print(kept.read(), flush=True)
-    rest = [one for one in chosen if one not in TOGETHER]
-    return results + [(one.name, *run(one, arguments)) for one in rest]
+    if not any(map(is_path, arguments)):
+        chosen = [part for one in chosen for part in parts_of(one)]
+    first, *others = chosen
+    with contextlib.ExitStack() as stack:
+        kept = {
+            one: stack.enter_context(tempfile.TemporaryFile("w+")) for one in others
+        }
+        lanes = ThreadPoolExecutor(LANES)
+        stack.callback(lanes.shutdown, cancel_futures=True)  # when interrupted
+        if others:
+            print(f"What {first.name} says comes first, the rest when it is over.")
+        running = [lanes.submit(run, one, arguments, kept.get(one)) for one in chosen]
+        results = []
+        for one, ended in zip(chosen, running, strict=True):
+            results.append((one.name, *ended.result()))
+            if one in kept:
+                kept[one].seek(0)
+                print(kept[one].read(), flush=True)
+        return results
+
+
+def parts_of(one: Pass) -> list[Pass]:
+    if not one.wants_browser:
+        return [one]
+    return [
+        replace(one, name=f"{one.name} {part}", part=part) for part in BROWSER_PARTS
+    ]
 
 
 def run(
@@ -101,12 +128,13 @@ def run(
     """
     print(f"\n=== {one.name} pass ===", flush=True, file=output)
     started_at = time.monotonic()
-    if one is PASSES["browser"] and not services.chromium_binary():
-        print("Left out: there is no Chromium here.")
+    if one.wants_browser and not services.chromium_binary():
+        print("Left out: there is no Chromium here.", file=output)
         return 0, 0.0
+    where = [one.folder] if one.folder and not any(map(is_path, arguments)) else []
     with environment_for(one) as environment:
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", one.markers, *arguments],
+            [sys.executable, "-m", "pytest", "-m", one.markers, *arguments, *where],
             env=environment,
             check=False,
             stdout=output,
@@ -117,10 +145,15 @@ def run(
     return status, time.monotonic() - started_at
 
 
+def is_path(argument: str) -> bool:
+    return Path(argument.partition("::")[0]).exists()
+
+
 @contextlib.contextmanager
 def environment_for(one: Pass) -> Iterator[dict[str, str]]:
     outside = ("DATABASE_URL", "REDIS_URL", "SMARTDUKA_PROCESS")
     environment = {k: v for k, v in os.environ.items() if k not in outside}
+    environment["TESTS_PART"] = one.part
     with contextlib.ExitStack() as stack:
         if one.wants_postgres:
             environment["DATABASE_URL"] = stack.enter_context(services.postgres())

@@ -23,6 +23,14 @@ WITHOUT_DATABASE = (
 # and where both passes run, pages are looked at on PostgreSQL alone.
 PAGES = ("tests/admin/", "tests/isolation/", "tests/pages/")
 BOTH_PASSES_RUN = bool(os.environ.get("BOTH_PASSES_RUN"))
+# The browser's files in parts that take about as long as each other (scripts/test.py
+# runs them by their names). What is not named here is in the last one.
+PARTS = {
+    "1": ("test_books", "test_doctor", "test_settings"),
+    "2": ("test_by_hand", "test_failures", "test_second_step"),
+}
+LAST_PART = "3"
+PART = os.environ.get("TESTS_PART", "")
 ALLOWED_SKIPS: tuple[str, ...] = ()
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -45,13 +53,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folders = PAGES if BOTH_PASSES_RUN else ()
     kept, dropped = [], []
     for item in items:
-        is_out = item.nodeid.startswith(folders) or any(
-            item.get_closest_marker(name) for name in left_out
+        is_out = (
+            item.nodeid.startswith(folders)
+            or (PART and part_of(item) != PART)
+            or any(item.get_closest_marker(name) for name in left_out)
         )
         (dropped if is_out else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def part_of(item: pytest.Item) -> str:
+    for part, files in PARTS.items():
+        if item.path.stem in files:
+            return part
+    return LAST_PART
 
 
 def pytest_runtest_logreport(report: pytest.TestReport):
