@@ -11,7 +11,7 @@ from payments.models import Payment
 from shops.enums import Role
 from tests.factories import PASSWORD, MembershipFactory, OrderFactory, UserFactory
 from tests.support import installation
-from tests.support.processes import Caller, Shopfront
+from tests.support.processes import LIMIT_S, Caller, Shopfront
 from tests.support.simulator import wait_until
 
 
@@ -24,7 +24,7 @@ pytestmark = [
 POOL, LEAVING = 2, 6
 # The server ends what a client has left after so long, 10 s by default; a push with
 # its token may take longer. Here both are shorter.
-LEFT_S, PUSH_S = 1, 4
+LEFT_S, PUSH_S = 1, 7
 
 
 class ImpatientShopfront(Shopfront):
@@ -39,7 +39,7 @@ class ImpatientShopfront(Shopfront):
             log=self.log,
             **self.environment,
         )
-        wait_until(self.is_ready, timeout_s=20)
+        wait_until(self.is_ready, timeout_s=LIMIT_S)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_clients_that_leave_during_a_push_leave_the_pool_whole(till, product, mp
     ]
 
     lines = [begin_a_push(till, order, n) for n, order in enumerate(orders)]
-    wait_until(lambda: mpesa.stats()["pushes"] == LEAVING, timeout_s=15)
+    wait_until(lambda: mpesa.stats()["pushes"] == LEAVING, timeout_s=LIMIT_S)
     assert not Payment.objects.filter(answered_at__isnull=False).exists()
     for line in lines:
         line.close()
@@ -93,7 +93,7 @@ def test_clients_that_leave_during_a_push_leave_the_pool_whole(till, product, mp
     # What they began is finished all the same.
     wait_until(
         lambda: Payment.objects.filter(status="pending").count() == LEAVING,
-        timeout_s=15,
+        timeout_s=LIMIT_S,
     )
     began = time.monotonic()
     answers = [till.get("/api/payments/mpesa/pending") for _ in range(2 * POOL)]

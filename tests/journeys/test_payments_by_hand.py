@@ -21,6 +21,7 @@ from tests.factories import (
 )
 from tests.journeys.test_sales import Sale, history, paid_once
 from tests.support.cast import Person, join
+from tests.support.processes import LIMIT_S
 from tests.support.simulator import wait_until
 
 
@@ -88,7 +89,8 @@ def told(kind="c2b", count=1):
     """Return the processed notices of a kind, as soon as there are so many."""
     rows = Notice.objects.filter(kind=kind, processed_at__isnull=False)
     return wait_until(
-        lambda: found if len(found := list(rows.order_by("pk"))) >= count else None
+        lambda: found if len(found := list(rows.order_by("pk"))) >= count else None,
+        timeout_s=LIMIT_S,
     )
 
 
@@ -101,7 +103,7 @@ def standing(receipt):
 def counted(receipt):
     """Return the money of a receipt, as soon as it counts."""
     rows = Collection.objects.filter(receipt_row__number=receipt)
-    return wait_until(rows.first, timeout_s=20)
+    return wait_until(rows.first, timeout_s=LIMIT_S)
 
 
 # A prompt is told twice.
@@ -112,7 +114,7 @@ def test_paid_prompt_on_a_registered_paybill_is_one_collection(
 ):
     asked = sale.prompts("90")
 
-    [entry] = wait_until(mpesa.ledger)
+    [entry] = wait_until(mpesa.ledger, timeout_s=LIMIT_S)
     sale.is_paid(asked, mpesaReceiptNumber=entry["receipt"])
     [by_hand] = told("c2b")
     [callback] = told("stk")
@@ -120,7 +122,10 @@ def test_paid_prompt_on_a_registered_paybill_is_one_collection(
     assert (by_hand.account, by_hand.copies) == (platform, 1)
     assert entry["receipt"].encode() in bytes(by_hand.body)
     assert callback.verdict == "applied"
-    wait_until(lambda: settle_receipts() or standing(entry["receipt"])[0] == "counted")
+    wait_until(
+        lambda: settle_receipts() or standing(entry["receipt"])[0] == "counted",
+        timeout_s=LIMIT_S,
+    )
     receipt = Receipt.objects.get()
     assert receipt.collection == Collection.objects.get()
     assert sale.facts() == paid_once("callback", entry["receipt"])
@@ -148,7 +153,7 @@ def test_lost_callback_is_healed_down_to_the_receipt_without_a_person(
                 if (seen := till.state(asked["transactionId"]))["mpesaReceiptNumber"]
                 else None
             ),
-            timeout_s=20,
+            timeout_s=LIMIT_S,
         )
 
     assert state["mpesaReceiptNumber"] == entry["receipt"]
@@ -222,7 +227,7 @@ def test_customer_types_the_reference_that_the_prompt_showed(
     with shopfront.worker():
         entry = mpesa.pay("600200", 250, phone=CUSTOMER, reference=reference.lower())
         # First the prompt is asked about once more, then the receipt.
-        till.wait_for(asked["transactionId"], "completed", timeout_s=45)
+        till.wait_for(asked["transactionId"], "completed", timeout_s=LIMIT_S)
         sale.is_paid(asked, mpesaReceiptNumber=entry["receipt"])
 
     assert sale.facts()["sale"] == ("paid", 250, 0, 0)
@@ -306,7 +311,7 @@ def test_payment_by_hand_reaches_a_demo_after_its_worker_started(
     with shopfront.worker():
         wait_until(
             lambda: mpesa.get("registrations/600200")["registration"],
-            timeout_s=20,
+            timeout_s=LIMIT_S,
         )
         entry = mpesa.pay("600200", 80, phone=CUSTOMER, reference="MAMA")
         told()

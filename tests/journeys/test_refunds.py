@@ -12,10 +12,11 @@ from payments.enums import Source
 from payments.gateways.daraja import Daraja
 from payments.gateways.daraja_organisation import DarajaOrganisation
 from payments.gateways.organisation import Initiator, ResultUrls, ReversalRequest
-from payments.models import Collection, Notice, Payment, Refund
+from payments.models import Collection, Payment, Refund
 from shops.enums import Role
 from smartduka.lib import clock
 from tests.factories import PASSWORD, MembershipFactory, UserFactory
+from tests.journeys.test_payments_by_hand import told
 from tests.support.facts import sale_of
 from tests.support.processes import LIMIT_S, Shopfront
 from tests.support.simulator import wait_until
@@ -28,6 +29,8 @@ pytestmark = [
 ]
 
 PHONE = "254700112290"  # pays after a moment
+# M-Pesa does what it was ordered to so much later: when a test turns its clock.
+QUEUE_S = 30
 
 
 class Books:
@@ -104,6 +107,17 @@ def paid(till, product, mpesa):
     return Collection.objects.get()
 
 
+@pytest.fixture
+def mpesa(mpesa):
+    mpesa.faults(initiator_delay_s=QUEUE_S)
+    return mpesa
+
+
+def carry_out(mpesa):
+    """Let M-Pesa do what it was ordered to; our own request was answered by then."""
+    mpesa.advance(QUEUE_S)
+
+
 def reaches(refund, state):
     """Wait until the refund has this state; return it."""
 
@@ -135,24 +149,27 @@ def reversals_at(mpesa):
 
 
 def test_a_reversal_is_done(books, paid, mpesa):
-    refund = reaches(books.ask_back(paid), "done")
+    refund = books.ask_back(paid)
+    carry_out(mpesa)
+    reaches(refund, "done")
 
     [entry] = reversals_at(mpesa)
     assert (refund.receipt, entry["amount"]) == (entry["receipt"], 250)
     assert facts(paid) == GONE
-    [notice] = Notice.objects.filter(kind="result")
+    [notice] = told("result")
     assert (notice.verdict, notice.request) == ("applied", refund.request)
     assert refund.request.state == "answered"
 
 
 def test_a_result_that_is_lost_is_healed_by_a_question(books, paid, mpesa):
-    mpesa.faults(result_drop=True)
+    mpesa.faults(result_drop={"value": True, "times": 1})
     refund = books.ask_back(paid)
+    carry_out(mpesa)
     wait_until(lambda: reversals_at(mpesa), timeout_s=LIMIT_S)
     assert (reaches(refund, "sending").receipt, facts(paid)) == ("", KEPT)
 
-    mpesa.faults(result_drop=False)
     assert "M-Pesa is asked." in books.press(refund, "question")
+    carry_out(mpesa)
 
     [entry] = reversals_at(mpesa)
     assert reaches(refund, "done").receipt == entry["receipt"]
@@ -163,11 +180,11 @@ def test_a_lost_answer_is_unknown_until_the_result_comes(books, paid, mpesa):
     mpesa.faults(
         initiator_error={"value": "reset", "times": 1},
         initiator_error_after_accept=True,
-        initiator_delay_s=2,
     )
     refund = books.ask_back(paid)
     assert (refund.state, facts(paid)) == ("unknown", KEPT)
 
+    carry_out(mpesa)
     reaches(refund, "done")
 
     assert facts(paid) == GONE
@@ -180,9 +197,12 @@ def test_money_that_was_sent_back_before_waits_for_proof(
     """R000001: it was reversed elsewhere, and only a statement shows when."""
     settings.MPESA_BASE_URL = mpesa.url
     reverse_elsewhere(paid, shopfront)
+    carry_out(mpesa)
     [entry] = wait_until(lambda: reversals_at(mpesa), timeout_s=LIMIT_S)
 
-    refund = reaches(books.ask_back(paid), "unknown")
+    refund = books.ask_back(paid)
+    carry_out(mpesa)
+    reaches(refund, "unknown")
 
     assert (refund.request.result_code, facts(paid)) == ("R000001", KEPT)
     with pytest.raises(refunds.RefundInTheWay):
@@ -220,7 +240,9 @@ def reverse_elsewhere(collection, shopfront):
 def test_too_little_money_frees_it(books, paid, mpesa):
     mpesa.control("sweep", {"shortcode": "600100"})
 
-    refund = reaches(books.ask_back(paid), "failed")
+    refund = books.ask_back(paid)
+    carry_out(mpesa)
+    reaches(refund, "failed")
 
     assert "too little money" in refund.why_failed
     assert facts(paid) == KEPT

@@ -5,12 +5,14 @@ import pytest
 from orders.models import Order
 from payments.models import Collection, Notice, Payment
 from tests.support.facts import money_of, sale_of
+from tests.support.processes import LIMIT_S
 from tests.support.simulator import wait_until
 
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PHONE = "2547001122"  # and two digits that choose what the phone does
+LATER_S = 30  # by M-Pesa's clock, which the test turns
 
 
 class Sale:
@@ -127,7 +129,7 @@ def test_callback_before_the_pushs_answer(sale, mpesa):
 
 
 def test_answer_of_the_push_is_lost_then_the_callback_comes(sale, mpesa):
-    mpesa.faults(auto_delay_s=1)
+    mpesa.faults(auto_delay_s=LATER_S)
     asked = sale.prompts("98", status=202)
     assert (asked["status"], asked["checkoutRequestId"]) == ("created", None)
     # Nobody pushes again: the same request shows the same attempt.
@@ -135,6 +137,7 @@ def test_answer_of_the_push_is_lost_then_the_callback_comes(sale, mpesa):
     assert again == asked | {"isIdempotent": True}
     assert sale.facts() == UNPAID
 
+    mpesa.advance(LATER_S)
     sale.is_paid(asked)
 
     [entry] = mpesa.ledger()
@@ -166,7 +169,7 @@ def test_callback_is_lost_and_the_worker_asks(sale, shopfront, mpesa):
 
 def test_callback_is_lost_and_reconcile_finds_the_money(sale, shopfront, mpesa):
     asked = sale.prompts("95")
-    wait_until(mpesa.ledger)
+    wait_until(mpesa.ledger, timeout_s=LIMIT_S)
 
     printed = shopfront.manage("reconcile")
 
@@ -180,9 +183,11 @@ def test_callback_is_lost_and_reconcile_finds_the_money(sale, shopfront, mpesa):
 
 
 def test_uncertain_failure_then_success(sale, mpesa):
-    mpesa.faults(callback_failure_then_success=True, callback_success_gap_s=0.5)
+    mpesa.faults(callback_failure_then_success=True, callback_success_gap_s=LATER_S)
     asked = sale.prompts("90")
+    mpesa.wait_for_callbacks(asked["checkoutRequestId"], timeout_s=LIMIT_S)
 
+    mpesa.advance(LATER_S)
     sale.is_paid(asked)
 
     [entry] = mpesa.ledger()
@@ -277,7 +282,7 @@ def test_success_after_the_sale_was_cancelled_is_surplus(sale, till, mpesa):
 
 def test_duplicates_are_counted_once(sale, mpesa):
     asked = sale.prompts("96")
-    mpesa.wait_for_callbacks(asked["checkoutRequestId"], 2)
+    mpesa.wait_for_callbacks(asked["checkoutRequestId"], 2, timeout_s=LIMIT_S)
 
     sale.is_paid(asked)
 
@@ -315,7 +320,8 @@ def test_unreachable_phone_is_uncertain_until_the_worker_has_asked(
             state
             if (state := till.state(asked["transactionId"]))["resultCode"]
             else None
-        )
+        ),
+        timeout_s=LIMIT_S,
     )
     assert (seen["status"], seen["resultCode"]) == ("pending", "1037")
 
