@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.support.authenticator import Authenticator
 from tests.support.servers import Installation, WebProcess
@@ -35,6 +35,30 @@ def browser():
 def simulator():
     with SimulatorProcess() as process:
         yield process
+
+
+def type_into(field: Locator, text: str):
+    """Type with keys alone, as soon as the page has put the focus into this field.
+
+    A page that is only just there takes keys before it has put it anywhere.
+    """
+    expect(field).to_be_focused()
+    field.page.keyboard.type(text)
+
+
+def send(page: Page):
+    """Press Enter and wait for the page that answers, though it may look the same."""
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def forget(page: Page):
+    """End the session in the browser alone.
+
+    A till that is still open would lead to the sign-in page by itself, at any moment.
+    """
+    page.goto("about:blank")
+    page.context.clear_cookies()
 
 
 def sign_in(page: Page, url: str, person: dict, phone: Authenticator | None = None):

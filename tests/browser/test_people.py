@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import SIZES, sign_in
+from tests.browser.conftest import SIZES, forget, send, sign_in, type_into
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -34,36 +34,37 @@ def test_invited_cashier_joins_and_takes_over_with_a_pin(shop, till_of):
     till.picture("invite-link")
     fits(page)
 
-    till.context.clear_cookies()
+    forget(page)
     page.goto(link)
+    name, password = page.locator("#id_username"), page.locator("#id_password")
     expect(page.get_by_label("Choose a user name")).to_be_focused()
     till.picture("join")
     fits(page)
-    keys.type("wanjiku")
+    type_into(name, "wanjiku")
     keys.press("Tab")
-    keys.type("12345678")
-    keys.press("Enter")
+    type_into(password, "12345678")
+    send(page)
     expect(page.locator("#password-hint")).to_contain_text("too common")
     till.picture("join-weak")
-    keys.type("mpya-na-refu-2031")
+    type_into(password, "mpya-na-refu-2031")
     keys.press("Enter")
     page.wait_for_url("**/till/")
 
     page.goto(f"{installation.url}/till/pin")
-    keys.type("mpya-na-refu-2031")
+    type_into(password, "mpya-na-refu-2031")
     keys.press("Tab")
     keys.type("1234")
-    keys.press("Enter")
+    send(page)
     expect(page.get_by_role("alert")).to_contain_text("not in a row")
     till.picture("pin")
     fits(page)
-    keys.type("mpya-na-refu-2031")
+    type_into(password, "mpya-na-refu-2031")
     keys.press("Tab")
     keys.type("4071")
     keys.press("Enter")
     page.wait_for_url("**/till/")
 
-    till.context.clear_cookies()
+    forget(page)
     sign_in(page, installation.url, owner)
     keys.press("F9")
     expect(page.locator("#pin")).to_be_focused()
@@ -72,6 +73,7 @@ def test_invited_cashier_joins_and_takes_over_with_a_pin(shop, till_of):
     keys.type("9999", delay=60)
     keys.press("Enter")
     expect(page.locator("#switch").get_by_role("alert")).to_be_visible()
+    expect(page.locator("#pin")).to_be_focused()
     till.picture("switch-wrong")
     keys.type("4071", delay=60)
     keys.press("Enter")
