@@ -9,7 +9,6 @@ import contextlib
 
 import pytest
 import requests
-from django.contrib.auth.hashers import make_password
 
 from orders.models import Order
 from payments.models import Collection, Notice, Payment
@@ -33,11 +32,9 @@ SALE = [("sale", 250)]
 
 
 @pytest.fixture
-def cashier(product, shop, settings):
+def cashier(product, shop):
     """Return a function that signs a cashier in, once the web is up."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-    user = UserFactory(username="till", password=None)
-    type(user).objects.filter(pk=user.pk).update(password=make_password(PASSWORD))
+    user = UserFactory(username="till")
     MembershipFactory(user=user, shop=product.shop, role=Role.CASHIER)
     return lambda: Caller(shop, "till", PASSWORD)
 

@@ -1,7 +1,6 @@
 """Sales from end to end: web, worker and M-Pesa are processes, spoken to by HTTP."""
 
 import pytest
-from django.contrib.auth.hashers import make_password
 
 from shops.enums import Role
 from tests.factories import (
@@ -46,12 +45,9 @@ def product(transactional_db):
 
 
 @pytest.fixture
-def till(product, shopfront, mpesa, settings):
+def till(product, shopfront, mpesa):
     """A cashier's program, signed in."""
-    # The processes do not know the tests' fast hash.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-    user = UserFactory(username="till", password=None)
-    type(user).objects.filter(pk=user.pk).update(password=make_password(PASSWORD))
+    user = UserFactory(username="till")
     MembershipFactory(user=user, shop=product.shop, role=Role.CASHIER)
     caller = Caller(shopfront, "till", PASSWORD)
     yield caller

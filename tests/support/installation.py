@@ -33,7 +33,7 @@ def environment(**values: object) -> dict[str, str]:
     """Return an environment for our processes: that of the tests, and these."""
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "smartduka.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.support.process_settings",
         "DATABASE_URL": database_url(),
         "PYTHONUNBUFFERED": "1",
         **{name: str(value) for name, value in values.items()},
