@@ -100,6 +100,8 @@ def group_is_gone(pid, limit_s=10):
 
 
 def test_tasks_run_now_and_later_and_leave_the_queue(worker):
+    later.enqueue(NOTE, str(worker.notes), "awake")
+    worker.wait_for("awake")  # its start may take longer than "later" is away
     asked_at = time.time()
     later.enqueue_later(NOTE, str(worker.notes), "later", seconds=4)
     later.enqueue(NOTE, str(worker.notes), "now")
