@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import SIZES, WAIT_MS
 
@@ -171,9 +172,9 @@ def test_keys_alone_reach_a_refund_and_decide_it(full, reader):
     page.wait_for_url("**/refund/?look=waits")
     tab_to("What needs a look")
     page.keyboard.press("Enter")
-    assert page.locator(".choice[open]").count() == 1
+    expect(page.locator(".choice[open]")).to_have_count(1)
     page.keyboard.press("Escape")
-    assert page.locator(".choice[open]").count() == 0
+    expect(page.locator(".choice[open]")).to_have_count(0)
     assert "What needs a look" in page.evaluate(FOCUSED)["words"]
     tab_to("KES 640")
     page.keyboard.press("Enter")

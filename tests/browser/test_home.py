@@ -83,8 +83,8 @@ def test_figures_move_without_a_reload_and_open_tables_stay_open(home):
 
 def test_hidden_page_asks_nothing_and_a_shown_one_at_once(home):
     asked = []
-    home.on("request", lambda one: "/admin/" in one.url and asked.append(one.url))
     home.evaluate(HIDE, True)
+    home.on("request", lambda one: "/admin/" in one.url and asked.append(one.url))
     home.wait_for_timeout(6_500)
     assert asked == []
 
