@@ -73,13 +73,15 @@ def ask_first(payments: Iterable[Payment]) -> None:
     """Ask about payments before acting on their order (law 6), within a short limit.
 
     All of them together get ASK_FIRST_LIMIT_S; who was asked a moment ago is not.
+    Somebody stands waiting, so the budget is the one of young payments.
     """
+    known = Q(checkout_request_id__isnull=False)
     until = clock.now() + clock.seconds(settings.ASK_FIRST_LIMIT_S)
     for payment in payments:
         left_s = (until - clock.now()).total_seconds()
         if left_s < SHORTEST_S:
             return
-        ask(payment.pk, limit_s=left_s)
+        _ask(payment.pk, known, left_s, is_urgent=True)
 
 
 @repeated
@@ -112,8 +114,14 @@ def expire_if_over(payment_id: uuid.UUID | str) -> bool:
     return True
 
 
-def _ask(payment_id: uuid.UUID | str, due: Q, limit_s: float | None) -> bool:
-    claim = _claim(payment_id, due)
+def _ask(
+    payment_id: uuid.UUID | str,
+    due: Q,
+    limit_s: float | None,
+    *,
+    is_urgent: bool = False,
+) -> bool:
+    claim = _claim(payment_id, due, is_urgent=is_urgent)
     if claim is None:
         return False
     answer = _query(claim, limit_s or settings.PUSH_READ_TIMEOUT_S)
@@ -132,7 +140,7 @@ def _ask(payment_id: uuid.UUID | str, due: Q, limit_s: float | None) -> bool:
     return True
 
 
-def _claim(payment_id: uuid.UUID | str, due: Q) -> _Claim | None:
+def _claim(payment_id: uuid.UUID | str, due: Q, *, is_urgent: bool) -> _Claim | None:
     """Claim the next question: counted, the one after it set, in one transaction.
 
     Returns None when somebody else has it, or nothing is to be asked. A payment
@@ -149,7 +157,7 @@ def _claim(payment_id: uuid.UUID | str, due: Q) -> _Claim | None:
     )
     young_since = clock.now() - clock.seconds(settings.PAYMENT_EXPIRES_S)
     affordable = not can_ask or budget.take(
-        found.account_id, young=found.created_at > young_since
+        found.account_id, young=is_urgent or found.created_at > young_since
     )
     now = clock.now()
     if not _set_next(found, due, now, asks=can_ask and affordable, counts=affordable):

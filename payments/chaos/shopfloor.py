@@ -20,6 +20,7 @@ from orders.enums import OrderStatus
 from orders.models import Order
 from payments import (
     accounts,
+    budget,
     cash,
     code_box,
     demo,
@@ -447,10 +448,17 @@ class Shopfloor:
         line.waited_s = 0
         done = act()
         missed = [one for one in known if one not in line.asked]
-        if missed and acted(done) and not line.waited_s:
+        if missed and acted(done) and not line.waited_s and not self._is_spent(sale):
             prompt = bank.by_id[missed[0]]
             self.world.wrong(
                 f"{sale.label}: acted without asking about prompt {prompt.number},"
                 f" for which M-Pesa knows {prompt.code} (KES {prompt.amount})"
             )
         return done
+
+    def _is_spent(self, sale: Sale) -> bool:
+        """Whether the account of a sale may ask M-Pesa nothing more this minute."""
+        account = accounts.account_of(sale.access.shop)
+        limit = settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE
+        usage = budget.usage_of("ask", str(account.pk), f"{limit}/m", count=False)
+        return usage is not None and usage["count"] >= limit

@@ -190,6 +190,8 @@ class World:
 
     def _do(self, label: str, act: Act, event: Event | None = None) -> None:
         self.step += 1
+        # No two steps at the same moment: what came first can be told by the times.
+        self.clock.advance(0.000_001)
         is_round = label == "worker" or (event is not None and event.is_round)
         self.figures["rounds" if is_round else "steps"] += 1
         moment = self.clock.now().astimezone(NAIROBI).strftime("%a %H:%M:%S.%f")[:-3]

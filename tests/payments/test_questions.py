@@ -154,6 +154,21 @@ def test_most_of_the_budget_is_for_the_young(payment, time, monkeypatch, age_s, 
     assert taken == [(payment.account_id, young)]
 
 
+def test_who_stands_waiting_is_young_however_old_the_payment(
+    payment, mpesa, time, settings
+):
+    """The budget of the old ones is spent; a cashier acts on a sale of an hour ago."""
+    settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 5  # one of them for old payments
+    time.turn(3600)
+    old = PaymentFactory(order=payment.order, created_at=payment.created_at)
+    assert questions.ask(old.pk) is True
+    assert questions.ask(payment.pk) is False
+
+    questions.ask_first([payment])
+
+    assert mpesa.questions == [old.checkout_request_id, payment.checkout_request_id]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_nothing_is_held_during_the_call(duka, mpesa):
     payment = PaymentFactory(order=OrderFactory(shop=duka))
