@@ -140,7 +140,9 @@ def _ask(
     return True
 
 
-def _claim(payment_id: uuid.UUID | str, due: Q, *, is_urgent: bool) -> _Claim | None:
+def _claim(
+    payment_id: uuid.UUID | str, due: Q, *, is_urgent: bool = False
+) -> _Claim | None:
     """Claim the next question: counted, the one after it set, in one transaction.
 
     Returns None when somebody else has it, or nothing is to be asked. A payment
