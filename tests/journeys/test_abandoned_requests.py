@@ -5,7 +5,6 @@ import json
 import time
 
 import pytest
-from django.contrib.auth.hashers import make_password
 
 from payments.models import Payment
 from shops.enums import Role
@@ -51,12 +50,9 @@ def small_shopfront(mpesa, tmp_path):
 
 
 @pytest.fixture
-def till(product, small_shopfront, settings):
+def till(product, small_shopfront):
     """A cashier's program, signed in at the small shop front."""
-    # The process does not know the tests' fast hash.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-    user = UserFactory(username="till", password=None)
-    type(user).objects.filter(pk=user.pk).update(password=make_password(PASSWORD))
+    user = UserFactory(username="till")
     MembershipFactory(user=user, shop=product.shop, role=Role.CASHIER)
     caller = Caller(small_shopfront, "till", PASSWORD)
     yield caller
