@@ -78,7 +78,7 @@ def take(taker: Payment, known: Collection, proof: Proof) -> Collection | None:
         other_order, other = locked(known.payment_id)
         is_guess = known.binding == Binding.FIT and known.reversed_at is None
         if is_guess and is_proved_apart(other):
-            return _take_guessed_receipt(other_order, other, known, proof)
+            return _take_guessed_receipt(other_order, other, known, proof, taker)
     portions = [
         one
         for one in ledger.current(known).select_related("collection")
@@ -135,7 +135,7 @@ def _tell_who_lost(
 
 
 def _take_guessed_receipt(
-    order: Order, other: Payment, known: Collection, proof: Proof
+    order: Order, other: Payment, known: Collection, proof: Proof, taker: Payment
 ) -> Collection | None:
     """Take a receipt that was guessed to be this payment's, and leave it its money.
 
@@ -165,7 +165,7 @@ def _take_guessed_receipt(
         receipt=known.receipt or "",
     )
     if spare is None:
-        doubt_answered(other, known, proof)
+        doubt_answered(other, known, proof, taker)
     news.publish(other, order, "payment.updated")
     return spare
 
@@ -364,13 +364,19 @@ def doubt_other_money(payment: Payment, proof: Proof) -> None:
         lifecycle.note(payment, source=proof.source, reason=GUESSED, alarm=GUESSED)
 
 
-def doubt_answered(payment: Payment, answered: Collection, proof: Proof) -> None:
+def doubt_answered(
+    payment: Payment,
+    answered: Collection,
+    proof: Proof,
+    taker: Payment | None = None,
+) -> None:
     """Doubt money that a question proved where a receipt that fits it was used before.
 
     A person, or a guess, gave that receipt to another end, and M-Pesa has no number for
     this money yet. It counts for its sale; a person is told, until its receipt comes.
     A payment that M-Pesa called paid has money of its own, whatever its receipt is; and
-    the receipt that the proof itself names is another payment's for sure.
+    the receipt that the proof itself names is another payment's for sure: the `taker`'s,
+    for which any other one was a wrong guess.
     """
     used = [
         one
@@ -380,6 +386,7 @@ def doubt_answered(payment: Payment, answered: Collection, proof: Proof) -> None
             one.collection is not None
             and one.collection.binding == Binding.FIT
             and one.collection.payment is not None
+            and one.collection.payment != taker
             and is_proved_apart(one.collection.payment)
         )
     ]

@@ -276,6 +276,26 @@ def test_who_loses_a_receipt_while_what_fits_it_was_used(
     assert (kept.payment, kinds(kept)) == (None, [("credit", kes(250), None)])
 
 
+def test_who_loses_a_receipt_while_its_own_went_back_for_another(
+    account, payment, duka, time
+):
+    """As above, but M-Pesa sent back what the first had by a guess."""
+    second = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
+    fail(payment)
+    succeed(second, None, Source.QUERY)
+    sight(account, R1)
+    succeed(payment, None, Source.QUERY)
+    back = sight(account, R2).collection
+    Collection.objects.filter(pk=back.pk).update(reversed_at=clock.now())
+    assert back.payment_id == payment.pk
+
+    assert succeed(payment, R1) == Outcome.ADDED
+
+    assert doubt(second) == (
+        None, precedence.PERHAPS, "completed", "", precedence.PERHAPS,
+    )  # fmt: skip
+
+
 def test_a_prompt_with_money_of_its_own_takes_nobody_elses(account, payment, duka):
     """It has another's receipt by a guess; both were paid, so nothing is twice."""
     second = PaymentFactory(order=OrderFactory(shop=duka), phone=FULL)
