@@ -1,3 +1,7 @@
 """What every test stands on: the passes with their services, and the cast."""
 
-pytest_plugins = ["tests.support.passes", "tests.support.cast"]
+pytest_plugins = [
+    "tests.support.passes",
+    "tests.support.emptying",
+    "tests.support.cast",
+]
