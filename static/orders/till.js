@@ -117,6 +117,13 @@ function tellTrouble(title, remedy, actions = []) {
 
 // --- goods -----------------------------------------------------------------------
 
+// Answers come in any order. What is scanned keeps its order, and so does a key that is
+// meant for the line of the last scan.
+let turn = Promise.resolve();
+function inTurn(act) {
+  turn = turn.then(act, act);
+}
+
 async function scan(code) {
   if (sheet.state === "paid") await next();
   else if (sheet.orderId) {
@@ -363,9 +370,9 @@ function pressShortcut(event) {
 const plainKeys = {
   "/": () => $("search").focus(),
   "?": () => $("help").showModal(),
-  "+": () => cart.marked && step(cart.marked, 1),
-  "-": () => cart.marked && step(cart.marked, -1),
-  Delete: () => !isLocked() && cart.marked && (touch(), cart.remove(cart.marked)),
+  "+": () => inTurn(() => cart.marked && step(cart.marked, 1)),
+  "-": () => inTurn(() => cart.marked && step(cart.marked, -1)),
+  Delete: () => inTurn(() => !isLocked() && cart.marked && (touch(), cart.remove(cart.marked))),
   ArrowDown: () => moveMark(1),
   ArrowUp: () => moveMark(-1),
 };
@@ -390,7 +397,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 scanner.listen({
-  onScan: scan,
+  onScan: (code) => inTurn(() => scan(code)),
   // In the search and the code box Enter looks up by itself; a whole phone number was
   // typed.
   isTyped: (field) =>

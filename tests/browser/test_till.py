@@ -11,7 +11,7 @@ from tests.support.servers import Installation, WebProcess
 from tests.support.simulator import SimulatorProcess
 
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 # The page notes by itself when it turns green: whoever looks from outside is late.
 CLOCK_GREEN = """() => new MutationObserver(() => {
@@ -222,6 +222,26 @@ def test_scan_is_told_by_the_keys_own_times(till, goods):
 
     expect(till.page.locator(".line")).to_have_count(2)
     expect(till.page.locator("#count")).to_have_text("2 pieces")
+
+
+def test_scans_keep_their_order_and_so_does_a_key_for_the_last_one(till, goods):
+    add(till, goods[0])
+    held = []
+    first = re.compile(goods[1]["barcode"])
+    till.page.route(first, lambda route: held.append(route), times=1)
+
+    till.scan(goods[1]["barcode"])
+    till.scan("0000000000000")
+    till.page.keyboard.press("+")
+    till.page.wait_for_timeout(500)
+    expect(till.page.locator("#tell")).to_be_hidden()
+    expect(till.page.locator("#count")).to_have_text("1 piece")
+    held[0].continue_()
+
+    expect(till.page.locator("#tell")).to_contain_text("0000000000000")
+    expect(till.page.locator("#count")).to_have_text("3 pieces")
+    quantities = till.page.locator(".line input")
+    assert [one.input_value() for one in quantities.all()] == ["1", "2"]
 
 
 def test_scan_while_the_number_is_typed_leaves_the_number(till, goods):
