@@ -23,6 +23,7 @@ from scripts import services
 
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 NOTHING_COLLECTED = 5  # pytest's exit status
 
 
@@ -151,7 +152,8 @@ def is_path(argument: str) -> bool:
 
 @contextlib.contextmanager
 def environment_for(one: Pass) -> Iterator[dict[str, str]]:
-    outside = ("DATABASE_URL", "REDIS_URL", "SMARTDUKA_PROCESS")
+    # Hundreds of processes are started: each would compile all our files anew.
+    outside = ("DATABASE_URL", "REDIS_URL", "SMARTDUKA_PROCESS", NO_BYTECODE)
     environment = {k: v for k, v in os.environ.items() if k not in outside}
     environment["TESTS_PART"] = one.part
     with contextlib.ExitStack() as stack:

@@ -14,7 +14,7 @@ from tests.support.servers import Installation, WebProcess
 from tests.support.simulator import SimulatorProcess
 
 
-WAIT_MS = 15_000
+WAIT_MS = 40_000
 HARMLESS = re.compile("Failed to load resource|htmx:(afterRequest|sendAbort)")
 SIZES = {"1280": (1280, 800), "360": (360, 740)}
 

@@ -7,7 +7,7 @@ from tests.browser.conftest import rows
 from tests.support.servers import WorkerProcess
 
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 PAYMENTS = "select method, status, receipt from payments_payment order by created_at"
 CUSTOMER = "254711222333"
 # The first shop gets a till of its own, which the simulator knows.
@@ -276,4 +276,4 @@ def test_manager_sorts_money_by_keys_alone(shop, till_of):
     till.picture("sort-done")
 
     arrive(installation, "UAE5B2K9QV", 70)
-    expect(till.page.locator(".piece")).to_have_count(3, timeout=20_000)
+    expect(till.page.locator(".piece")).to_have_count(3, timeout=40_000)

@@ -162,10 +162,14 @@ class Misbehaving:
 
 
 @pytest.fixture
-def server(settings):
-    """A misbehaving server that the client talks to, with short time-outs."""
+def server(settings, daraja, account):
+    """A misbehaving server that the client talks to, with short time-outs.
+
+    The account has its token before: the short time is for what is posted alone.
+    """
     misbehaving = Misbehaving()
     settings.MPESA_BASE_URL = misbehaving.url
+    daraja.token(account, limit_s=10)
     settings.PUSH_READ_TIMEOUT_S = 0.4
     yield misbehaving
     misbehaving.stop()

@@ -455,7 +455,7 @@ def test_a_line_that_breaks_after_the_request_is_unknown(
     assert pushed(daraja, account, ask) == BROKEN_OFF
 
     assert server.posts == 1
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4  # the last byte would come after 5 s
 
 
 def test_an_endless_answer_is_cut(daraja, account, ask, server, settings):
