@@ -12,16 +12,27 @@ from django.conf import settings
 from django.core.cache import cache
 
 
-# What asks no database is run in the SQLite pass alone, like what is marked `once`;
-WITHOUT_DATABASE = (
+# What asks no database is run in the SQLite pass alone, like what is marked `once`; and
+# the long walks through all orders and properties, which every database answers alike:
+ON_SQLITE_ALONE = (
+    "tests/orderings/",
     "tests/payments/gateways/test_result_codes.py",
     "tests/payments/gateways/test_security_credential.py",
     "tests/payments/simulator/",
+    "tests/properties/",
     "tests/test_architecture.py",
     "tests/test_bench.py",
 )
-# and where both passes run, pages are looked at on PostgreSQL alone.
-PAGES = ("tests/admin/", "tests/isolation/", "tests/pages/")
+# where both passes run, pages and the whole tables of the API on PostgreSQL alone.
+ON_POSTGRESQL_ALONE = (
+    "tests/admin/",
+    "tests/contract/test_api.py",
+    "tests/contract/test_config.py",
+    "tests/contract/test_errors.py",
+    "tests/contract/test_schema.py",
+    "tests/isolation/",
+    "tests/pages/",
+)
 BOTH_PASSES_RUN = bool(os.environ.get("BOTH_PASSES_RUN"))
 # The browser's files in parts that take about as long as each other (scripts/test.py
 # runs them by their names). What is not named here is in the last one.
@@ -48,9 +59,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "browser" not in (config.option.markexpr or ""):
         left_out.add("browser")
     if settings.ON_POSTGRESQL:
-        folders = WITHOUT_DATABASE
+        folders = ON_SQLITE_ALONE
     else:
-        folders = PAGES if BOTH_PASSES_RUN else ()
+        folders = ON_POSTGRESQL_ALONE if BOTH_PASSES_RUN else ()
     kept, dropped = [], []
     for item in items:
         is_out = (
