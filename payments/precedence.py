@@ -77,8 +77,35 @@ def take(taker: Payment, known: Collection, proof: Proof) -> Collection | None:
     if known.payment_id is not None:
         other_order, other = locked(known.payment_id)
         is_guess = known.binding == Binding.FIT and known.reversed_at is None
-        if is_guess and is_proved_apart(other):
+        if is_guess and is_proved_apart(other) and not _has_its_own(other):
             return _take_guessed_receipt(other_order, other, known, proof, taker)
+    _tell_who_lost(taker, known, _freed(taker, known), proof)
+    Collection.objects.filter(pk=known.pk).update(payment=None)
+    known.refresh_from_db()
+    return known
+
+
+def regain(payment: Payment, known: Collection, proof: Proof) -> bool:
+    """Free what people used of money that M-Pesa now says is this payment's for sure.
+
+    They used it when it was nobody's, and then it was guessed to be this payment's.
+    What is gone stays gone. Locks as `take`; False if nothing was to be freed.
+    """
+    if not _was_used_first(payment, known):
+        return False
+    portions = _freed(payment, known)
+    if not portions:
+        return False
+    if payment.alarm == WAS_KEPT:
+        lifecycle.note(payment, source=proof.source, reason=WAS_CREDIT, alarm="")
+    _tell_who_lost(payment, known, portions, proof)
+    known.refresh_from_db()
+    payment.refresh_from_db(fields=["alarm"])
+    return True
+
+
+def _freed(taker: Payment, known: Collection) -> list[Allocation]:
+    """Free the portions that are for other ends than the taker's sale; return them."""
     portions = [
         one
         for one in ledger.current(known).select_related("collection")
@@ -97,10 +124,7 @@ def take(taker: Payment, known: Collection, proof: Proof) -> Collection | None:
         elif portion.kind == AllocationKind.SALE and order.status == OrderStatus.OPEN:
             # It needs the money again; one that is closed stays closed.
             order_lifecycle.give_back(order, portion.amount, actor=None, restocks=False)
-    _tell_who_lost(taker, known, portions, proof)
-    Collection.objects.filter(pk=known.pk).update(payment=None)
-    known.refresh_from_db()
-    return known
+    return portions
 
 
 def _tell_who_lost(
@@ -115,7 +139,8 @@ def _tell_who_lost(
         lifecycle.note(taker, source=proof.source, reason=WAS_CREDIT, alarm=WAS_CREDIT)
     sold = [one for one in portions if one.kind == AllocationKind.SALE]
     losers = {one.payment_id or known.payment_id for one in sold}
-    made_of_it = [pk for pk in losers | {known.payment_id} if pk is not None]
+    losers_and_owner = losers | {known.payment_id}
+    made_of_it = [pk for pk in losers_and_owner if pk not in (None, taker.pk)]
     for payment in (
         Payment.objects.select_for_update(no_key=True, of=("self",))
         .select_related("order")
@@ -204,6 +229,13 @@ def is_proved_apart(payment: Payment) -> bool:
     ).exists()
 
 
+def _has_its_own(payment: Payment) -> bool:
+    """Whether M-Pesa itself named a receipt for it: what it has besides is no more its."""
+    return Collection.objects.filter(
+        payment=payment, binding__in=(Binding.TOKEN, Binding.REFERENCE)
+    ).exists()
+
+
 def part(payment: Payment, spent: Collection, proof: Proof) -> None:
     """Part a payment from money that people had used before it was guessed to be its.
 
@@ -212,6 +244,8 @@ def part(payment: Payment, spent: Collection, proof: Proof) -> None:
     got the rest of it needs that again.
     """
     for portion in _own(spent, payment):
+        if portion.payment_id not in (None, payment.pk):
+            continue  # a person paid the sale with it, as they may with nobody's money
         portion.collection = spent
         ledger.release(portion, actor=None, reason="The money is another payment's")
         order_lifecycle.give_back(
@@ -245,13 +279,31 @@ def used_before(payment: Payment) -> Collection | None:
     ).first()
     if guessed is None:
         return None
-    first_use = guessed.allocations.order_by("pk").first()
-    if first_use is None or first_use.order_id == payment.order_id:
+    if not _was_used_first(payment, guessed):
         return None
     own = _own(guessed, payment)
     is_sold = {one.kind for one in own} <= {AllocationKind.SALE}
     is_open = payment.order.status == OrderStatus.OPEN
     return guessed if not own or (is_sold and is_open) else None
+
+
+def was_sent_back(payment: Payment, known: Collection) -> bool:
+    """Whether M-Pesa sent back what was only guessed to be this payment's money.
+
+    Its own, for M-Pesa called it paid, is somewhere then.
+    """
+    return (
+        known.binding == Binding.FIT
+        and known.reversed_at is not None
+        and is_proved_apart(payment)
+        and not Collection.objects.filter(payment=payment).exclude(pk=known.pk).exists()
+    )
+
+
+def _was_used_first(payment: Payment, known: Collection) -> bool:
+    """Whether people used the money for another end before it was this payment's."""
+    first_use = known.allocations.order_by("pk").first()
+    return first_use is not None and first_use.order_id != payment.order_id
 
 
 def _own(known: Collection, payment: Payment) -> list[Allocation]:

@@ -241,30 +241,61 @@ def unpaid_payments(
 def spent_for(payment: Payment) -> list[Receipt]:
     """Receipts counted as nobody's that may be this payment's, and that people spent.
 
-    Kept as a credit, given back, or on their way back; not what pays another sale, and
-    not what another shop used: only its reference takes that away (law 9).
+    Kept as a credit, given back, or on their way back; not what pays another sale, not
+    even in part. Law 9.
     """
     return [
         one
         for one in _around(payment, NOBODYS & Q(collection__allocated__gt=0))
-        if one.seen_at >= payment.created_at - OWN_CLOCKS
-        and one.collection is not None
-        and (one.collection.shop_id in (None, payment.shop_id) or names_reference(one))
+        if _is_open_to(payment, one) and not _pays_a_sale(one)
     ]
+
+
+def _is_open_to(payment: Payment, receipt: Receipt) -> bool:
+    """Whether nobody's money can be this payment's, as we know it.
+
+    None that we saw before the payment was made: it cannot have been paid yet, whatever
+    M-Pesa's clock says. Not what is another shop's: only its reference takes that away.
+    Not what two people corrected away: it never was there.
+    """
+    known = receipt.collection
+    return (
+        known is not None
+        and receipt.seen_at >= payment.created_at - OWN_CLOCKS
+        and (known.shop_id in (None, payment.shop_id) or names_reference(receipt))
+        and not_corrected_away(Collection.objects.filter(pk=known.pk)).exists()
+    )
+
+
+def _pays_a_sale(receipt: Receipt) -> bool:
+    return Allocation.objects.filter(
+        collection=receipt.collection_id,
+        kind__in=(AllocationKind.SALE, AllocationKind.SURPLUS),
+        released_by__isnull=True,
+    ).exists()
 
 
 def used_elsewhere(payment: Payment) -> list[Receipt]:
     """Receipts that may be this payment's money, and that were used for another end.
 
     A person decided so, or a machine guessed it: M-Pesa itself gave no word on whose
-    money it is. None that we saw before the payment was made.
+    money it is. None that we saw before the payment was made. What the operator gave to
+    another shop is used by that.
     """
     guessed = Q(collection__binding__in=(Binding.FIT, Binding.PERSON))
-    weak = (NOBODYS & Q(collection__allocated__gt=0)) | (
+    handed_out = Q(collection__shop__isnull=False) & ~Q(
+        collection__shop=payment.shop_id
+    )
+    weak = (NOBODYS & (Q(collection__allocated__gt=0) | handed_out)) | (
         guessed & ~Q(collection__payment=payment)
     )
     since = payment.created_at - OWN_CLOCKS
-    return [one for one in _around(payment, weak) if one.seen_at >= since]
+    used = [one for one in _around(payment, weak) if one.seen_at >= since]
+    there = not_corrected_away(
+        Collection.objects.filter(pk__in=[one.collection_id for one in used])
+    )
+    kept = set(there.values_list("pk", flat=True)) if used else set()
+    return [one for one in used if one.collection_id in kept]
 
 
 def waiting_payments(
@@ -290,17 +321,9 @@ def uncounted_for(payment: Payment) -> list[Receipt]:
 
 
 def unbound_for(payment: Payment) -> list[Receipt]:
-    """Receipts counted as nobody's that may be this payment's money, unspent.
-
-    None that we saw before the payment was made: it cannot have been paid yet,
-    whatever M-Pesa's clock says, and the money is another customer's.
-    """
-    since = payment.created_at - OWN_CLOCKS
-    return [
-        one
-        for one in _around(payment, NOBODYS & Q(collection__allocated=0))
-        if one.seen_at >= since
-    ]
+    """Receipts counted as nobody's that may be this payment's money, unspent."""
+    unspent = NOBODYS & Q(collection__allocated=0)
+    return [one for one in _around(payment, unspent) if _is_open_to(payment, one)]
 
 
 def _around(payment: Payment, which: Q) -> list[Receipt]:

@@ -103,7 +103,7 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         .first()
     )
     if known is not None and known.payment_id == payment.pk:
-        return _confirm(payment, known, proof)
+        return _confirm(order, payment, known, proof)
     if known is not None and not precedence.yields(known, payment, proof):
         return Outcome.RECEIPT_TAKEN
     is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
@@ -112,7 +112,7 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
         if spent is not None:
             precedence.part(payment, spent, proof)
     if known is not None and (known.payment_id is not None or known.allocated):
-        _give_its_own(order, known, proof)
+        _give_its_own(order, payment, known, proof)
         known = precedence.take(payment, known, proof)
     if known is not None:
         if not is_completed:
@@ -302,23 +302,26 @@ def _collect(order: Order, payment: Payment, proof: Proof) -> Collection:
     return collection
 
 
-def _give_its_own(order: Order, known: Collection, proof: Proof) -> None:
-    """Count the own money of a payment for which used money was guessed wrongly.
+def _give_its_own(
+    order: Order, taker: Payment, known: Collection, proof: Proof
+) -> None:
+    """Count the own money of a payment for which other money was guessed wrongly.
 
-    M-Pesa said that it was paid, so its money is somewhere: the receipt is to follow.
-    `order` is under its lock; the other payment's is locked.
+    People had used it, or M-Pesa sent it back. M-Pesa said that it was paid, so its money is somewhere: the receipt is to follow.
+    `order`, the taker's, is under its lock; the other payment's is locked.
     """
     if known.payment_id is None:
         return
     other_order, other = locked(known.payment_id)
     if other_order == order:
         other_order = other.order = order
-    if precedence.used_before(other) != known:
+    if precedence.used_before(other) == known:
+        precedence.part(other, known, proof)
+        known.refresh_from_db()
+    elif not precedence.was_sent_back(other, known):
         return
-    precedence.part(other, known, proof)
-    known.refresh_from_db()
     own = _collect(other_order, other, Proof(Source.QUERY))
-    precedence.doubt_answered(other, own, proof)
+    precedence.doubt_answered(other, own, proof, taker)
     news.publish(other, other_order, "payment.updated")
 
 
@@ -394,13 +397,25 @@ def _note_added(order: Order, payment: Payment, proof: Proof) -> None:
     news.publish(payment, order, "payment.updated")
 
 
-def _confirm(payment: Payment, known: Collection, proof: Proof) -> Outcome:
-    """The same payment and the same receipt: a better reason for it is kept."""
-    if known.binding != proof.binding and proofs.outranks(proof.binding, known.binding):
-        Collection.objects.filter(pk=known.pk).update(
-            binding=proof.binding, confirmed_at=known.confirmed_at or clock.now()
-        )
-    return Outcome.DUPLICATE
+def _confirm(
+    order: Order, payment: Payment, known: Collection, proof: Proof
+) -> Outcome:
+    """The same payment and the same receipt: a better reason for it is kept.
+
+    What people used of it before it was guessed to be this payment's is its sale's now,
+    as if nobody had guessed.
+    """
+    if not proofs.outranks(proof.binding, known.binding):
+        return Outcome.DUPLICATE
+    Collection.objects.filter(pk=known.pk).update(
+        binding=proof.binding, confirmed_at=known.confirmed_at or clock.now()
+    )
+    if not precedence.regain(payment, known, proof):
+        return Outcome.DUPLICATE
+    portions = _offer(order, payment, known.amount - known.allocated)
+    ledger.allocate(known, portions, actor=payment.created_by)
+    news.publish(payment, order, "payment.updated")
+    return Outcome.CONFIRMED
 
 
 def _was_paid_by_hand(payment: Payment) -> bool:
