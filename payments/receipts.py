@@ -177,9 +177,12 @@ def without_receipt() -> Exists:
 def receiptless() -> QuerySet[Collection]:
     """Money that was proved by a question, and whose receipt is missing.
 
-    What two people corrected away, all of it, waits for no receipt any more.
+    What two people corrected away, all of it, waits for no receipt any more; what a
+    correction added came under the number of the money that it corrects.
     """
-    return not_corrected_away(Collection.objects.filter(receipt__isnull=True))
+    return not_corrected_away(
+        Collection.objects.filter(receipt__isnull=True, corrects__isnull=True)
+    )
 
 
 def not_corrected_away(rows: QuerySet[Collection]) -> QuerySet[Collection]:
