@@ -193,8 +193,8 @@ def put_back(
 ) -> None:
     """Free what a refund reserved, to where it was. Needs the locks.
 
-    What M-Pesa said meanwhile is another payment's goes to that one's sale, unless it
-    `is_gone` by another road. Locks the products of a sale that becomes paid.
+    What is another payment's by now goes to that one's sale, unless it `is_gone` by
+    another road. Locks the products of a sale that becomes paid.
     """
     _release_reserved(held, refund, actor=actor, reason=reason)
     owner = _new_owner(held, refund)
@@ -329,20 +329,28 @@ def _take(
 
 
 def _new_owner(held: Held, refund: Refund) -> Payment | None:
-    """The payment to which M-Pesa gave the money after its refund was asked for."""
+    """The payment whose the money became after its refund was asked for.
+
+    M-Pesa said so, or it was guessed when a question proved that payment. A person who
+    paid a sale with another part of it decided nothing about this one.
+    """
     collection = held.collection
     if collection.payment_id in (None, refund.payment_id):
         return None
-    is_told = collection.binding in (Binding.TOKEN, Binding.REFERENCE)
-    return held.payments[collection.payment_id] if is_told else None
+    is_its = collection.binding in (Binding.TOKEN, Binding.REFERENCE, Binding.FIT)
+    return held.payments[collection.payment_id] if is_its else None
 
 
 def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
-    """Let the sale of its owner take what was to go back; tell the sales that lose it."""
+    """Let the sale of its owner take what was to go back; tell the sales that lose it.
+
+    A guess takes only what was nobody's: what a person had kept or used stays that.
+    """
+    is_guess = held.collection.binding == Binding.FIT
     kept = Decimal(0)
     for part in _parts(refund):
         source = part.source
-        if source.order_id == owner.order_id:
+        if is_guess or source.order_id == owner.order_id:
             kept += _restore(held, part, actor=actor)
         elif source.kind == AllocationKind.SALE and source.order_id is not None:
             order = held.orders[source.order_id]
@@ -362,10 +370,18 @@ def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
         ],
         actor=owner.created_by,
     )
-    alarm = "" if owner.alarm == precedence.WENT_BACK else owner.alarm
-    reason = "Its money did not go back: it is there for its sale"
+    reason = "Its money did not go back: it is there"
+    alarm = _alarm_of(owner, held.collection)
     lifecycle.note(owner, source=Source.PERSON, reason=reason, alarm=alarm)
     news.publish(owner, owner.order, "payment.updated")
+
+
+def _alarm_of(owner: Payment, collection: Collection) -> str:
+    """The alarm of a payment whose money was used, as far as it still is."""
+    if owner.alarm not in (precedence.WENT_BACK, precedence.WAS_KEPT):
+        return owner.alarm
+    used = set(ledger.current(collection).values_list("kind", flat=True))
+    return ["", *precedence.words_for(used)][-1]
 
 
 def _tell(held: Held, payment_id: uuid.UUID | None) -> None:

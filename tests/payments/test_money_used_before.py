@@ -7,13 +7,14 @@ from payments import (
     corrections,
     disputes,
     drawer,
+    gateways,
     matching,
     precedence,
     refunds,
     reversals,
 )
 from payments.enums import Source
-from payments.models import Collection, MpesaSettings
+from payments.models import Collection, MpesaSettings, Refund
 from payments.settlement import Outcome
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -23,6 +24,7 @@ from tests.factories import (
     ShopFactory,
 )
 from tests.support.facts import kes, sale_of
+from tests.support.organisation import FakeOrganisation, result, tell
 from tests.support.own_till import FULL, R1, R2, fail, kinds, own_till, sight, succeed
 
 
@@ -35,8 +37,15 @@ def _quiet(messages, time, mpesa):
 
 
 @pytest.fixture
+def organisation(monkeypatch):
+    fake = FakeOrganisation()
+    monkeypatch.setattr(gateways, "organisation", lambda: fake)
+    return fake
+
+
+@pytest.fixture
 def account(duka):
-    return own_till(duka)
+    return own_till(duka, initiator_name="api", initiator_password="secret")
 
 
 @pytest.fixture
@@ -171,6 +180,126 @@ def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     payment.refresh_from_db()
     assert payment.alarm == ""
+
+
+@pytest.fixture
+def stayed(account, payment, manager, alice, organisation, request):
+    """R1 waited to go back; a question proved the prompt that it fits; it stayed."""
+    fail(payment)
+    how, amount = getattr(request, "param", ("refused by a person", 250))
+    MpesaSettings.objects.update(
+        second_person_from=100 if how == "refused by a person" else 5000
+    )
+    receipt = sight(account)
+    refund = refunds.ask(
+        access=manager, collection_id=receipt.collection_id, amount=amount,
+        method="cash" if how == "refused by a person" else "reversal",
+        reason="He was here", restocks=False,
+    )  # fmt: skip
+    succeed(payment, None, Source.QUERY)
+    payment.refresh_from_db()
+    assert (payment.receipt, payment.alarm) == (R1, precedence.WENT_BACK)
+    if how == "refused by a person":
+        owner = Access(alice.user, alice.shop, "owner")
+        refunds.refuse(access=owner, refund_id=refund.pk, reason="No")
+    else:
+        tell(refund.request, result(refund.request, 1))
+    return Collection.objects.get()
+
+
+STAYED = [
+    ("refused by a person", 250), ("refused by a person", 100), ("by M-Pesa", 250),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stayed", STAYED, indirect=True)
+def test_what_did_not_go_back_pays_the_sale_it_was_guessed_for(stayed, payment, order):
+    assert sum(amount for _, amount, _ in kinds(stayed)) == kes(250)
+    assert {(kind, sale) for kind, _, sale in kinds(stayed)} == {("sale", order.pk)}
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    payment.refresh_from_db()
+    assert (payment.status, payment.receipt, payment.alarm) == ("completed", R1, "")
+
+
+def test_the_callback_confirms_what_did_not_go_back(stayed, payment, order):
+    assert succeed(payment, R1) == Outcome.DUPLICATE
+
+    stayed.refresh_from_db()
+    assert (stayed.binding, kinds(stayed)) == (
+        "token", [("sale", kes(250), order.pk)],
+    )  # fmt: skip
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+
+
+@pytest.mark.parametrize("total", [250, 400], ids=["paid", "open"])
+def test_the_callback_has_another_receipt_than_what_did_not_go_back(
+    account, duka, manager, alice, time, total
+):
+    """R1 is somebody else's, and the sale was paid by R2."""
+    sale = OrderFactory(shop=duka, total=total)
+    payment = PaymentFactory(order=sale, phone=FULL, amount=250)
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=100)
+    use(manager, sight(account), "refunded")
+    succeed(payment, None, Source.QUERY)
+    owner, refund = Access(alice.user, alice.shop, "owner"), Refund.objects.get()
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="No")
+
+    succeed(payment, R2)
+    for receipt_id in matching.due(10):
+        matching.look(receipt_id)
+
+    nobodys, own = (Collection.objects.get(receipt=one) for one in (R1, R2))
+    assert (nobodys.payment, kinds(nobodys)) == (None, [])
+    assert (own.payment, kinds(own)) == (payment, [("sale", kes(250), sale.pk)])
+    assert sale_of(sale)[1:] == (kes(250), kes(total - 250), kes(0))
+    payment.refresh_from_db()
+    assert (payment.receipt, payment.alarm) == (R2, "")
+
+
+def test_a_guess_takes_no_credit_that_did_not_go_back(
+    account, payment, order, manager, alice
+):
+    """A person had kept it for a customer before it was to go back to him."""
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=100)
+    receipt = sight(account)
+    use(manager, receipt, "credit")
+    use(manager, receipt, "refunded")
+    succeed(payment, None, Source.QUERY)
+
+    owner, refund = Access(alice.user, alice.shop, "owner"), Refund.objects.get()
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="No")
+
+    assert kinds(Collection.objects.get()) == [("credit", kes(250), None)]
+    assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.WAS_KEPT
+
+
+@pytest.mark.parametrize("binding", [None, R1], ids=["guessed", "named"])
+def test_what_did_go_back_before_is_still_told(
+    account, payment, order, manager, alice, binding
+):
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=150)
+    receipt = sight(account)
+    use(manager, receipt, "in part")
+    refund = refunds.ask(
+        access=manager, collection_id=receipt.collection_id, method="cash",
+        amount=150, reason="He was here", restocks=False,
+    )  # fmt: skip
+    succeed(payment, binding, Source.CALLBACK if binding else Source.QUERY)
+
+    owner = Access(alice.user, alice.shop, "owner")
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="No")
+
+    assert kinds(Collection.objects.get()) == [
+        ("refunded", kes(100), None), ("sale", kes(150), order.pk),
+    ]  # fmt: skip
+    assert sale_of(order) == ("open", kes(150), kes(100), kes(0))
+    payment.refresh_from_db()
+    assert payment.alarm == precedence.WENT_BACK
 
 
 def test_what_another_shop_used_is_not_guessed_to_be_a_prompts(
