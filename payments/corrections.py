@@ -2,7 +2,8 @@
 
 Nothing is rewritten (law 11). Below zero: so much of a collection never was there, and
 an allocation takes it out of what it was for. Above zero: so much more was there, and
-becomes a collection that is nobody's yet.
+becomes a collection that is nobody's yet, and that is disputed as long as the first
+one is: a correction that added too much is corrected there.
 """
 
 from __future__ import annotations
@@ -121,11 +122,11 @@ def _ask(
         )
 
 
-@repeated
 def book(*, access: Access | Operator, correction_id: object) -> Correction:
     """Book a correction that somebody else asked for; return it.
 
-    Opens a transaction; locks orders, payments, the collection, the correction. Below
+    Opens a transaction, and then one for each of the money that it is about, to judge
+    it anew; locks orders, payments, the collection, the correction. Below
     zero takes unmatched and free money first, then the sale's; what is left of a
     portion stays what it was. A sale that was paid stays paid, with an alarm: its goods
     are gone. An open one needs the money again. What M-Pesa's books confirmed since it
@@ -134,6 +135,13 @@ def book(*, access: Access | Operator, correction_id: object) -> Correction:
     """
     _require_right(access)
     found = _correction_of(access, correction_id)
+    correction = _book(found, access)
+    disputes.look_again(found.collection)
+    return correction
+
+
+@repeated
+def _book(found: Correction, access: Access | Operator) -> Correction:
     with transaction.atomic(durable=True):
         held = refund_money.locked(found.collection_id)
         correction = _waiting(found)
@@ -234,7 +242,7 @@ def _free(
 
 
 def _add(collection: Collection, amount: Decimal) -> None:
-    """Count so much more, as money of nobody yet."""
+    """Count so much more, as money of nobody yet; disputed until it is judged."""
     now = clock.now()
     Collection.objects.create(
         account=collection.account,
@@ -246,7 +254,9 @@ def _add(collection: Collection, amount: Decimal) -> None:
         paid_at=collection.paid_at,
         sighted_at=now,
         confirmed_at=now,
-        corrects=collection,
+        disputed=collection.disputed,
+        disputed_at=collection.disputed_at,
+        corrects_id=collection.corrects_id or collection.pk,
     )
 
 

@@ -87,7 +87,8 @@ def compare(row: StatementImport, after: int = 0) -> Iterator[int]:
     interrupted goes on `after` it.
     """
     spans = _spans(row.account, also=row)
-    for collection_id in sorted(_disputed(row.account) | _unconfirmed(row)):
+    doubtful = _disputed(row.account) | _unconfirmed(row)
+    for collection_id in sorted(doubtful | _added_to(doubtful)):
         if collection_id > after:
             _judge_one(collection_id, spans)
             yield collection_id
@@ -105,7 +106,19 @@ def review(account: MpesaAccount) -> None:
         account=account, finished_at__gte=since, covers_to__isnull=False
     ):
         doubtful |= _unconfirmed(row)
-    for collection_id in sorted(doubtful):
+    for collection_id in sorted(doubtful | _added_to(doubtful)):
+        _judge_one(collection_id, spans)
+
+
+def look_again(collection: Collection) -> None:
+    """Judge money with all that corrections added to it, after one was booked.
+
+    Opens a transaction for each. If that is cut off, `review` has the rest.
+    """
+    assert collection.account is not None
+    first = collection.corrects_id or collection.pk
+    spans = _spans(collection.account)
+    for collection_id in sorted({first} | _added_to({first})):  # the first one first
         _judge_one(collection_id, spans)
 
 
@@ -118,9 +131,12 @@ def disputed_in(row: StatementImport) -> list[Collection]:
 def judge(collection: Collection, spans: list[Span]) -> str | None:
     """Say why a collection is disputed; "" if it is confirmed; None: no opinion.
 
-    What two people corrected counts as they corrected it.
+    What two people corrected counts as they corrected it. What that added is as
+    doubtful as the money that it was added to, as long as any of it is counted.
     """
     counted = counted_of(collection)
+    if collection.corrects is not None:
+        return collection.corrects.disputed if counted else ""
     amounts = _told_amounts(collection)
     if amounts and counted not in amounts:
         return (
@@ -139,11 +155,15 @@ def judge(collection: Collection, spans: list[Span]) -> str | None:
 
 
 def counted_of(collection: Collection) -> Decimal:
-    """What the books say of a collection with its corrections, in KES."""
-    added = Correction.objects.filter(
-        collection=collection, state=CorrectionState.BOOKED, amount__gt=0
-    ).aggregate(total=Sum("amount"))["total"]
-    gone = ledger.current(collection).filter(kind=AllocationKind.CORRECTION)
+    """What the books say of a collection with its corrections, in KES.
+
+    With what they added to it, less what was corrected away of either.
+    """
+    added = collection.corrected_by.aggregate(total=Sum("amount"))["total"]
+    gone = ledger.current().filter(
+        Q(collection=collection) | Q(collection__corrects=collection),
+        kind=AllocationKind.CORRECTION,
+    )
     return collection.amount + (added or Decimal(0)) - ledger.total_of(gone)
 
 
@@ -201,6 +221,12 @@ def _judge_one(collection_id: int, spans: list[Span]) -> None:
 
 def _disputed(account: MpesaAccount) -> set[int]:
     rows = Collection.objects.filter(account=account).exclude(disputed="")
+    return set(rows.values_list("pk", flat=True))
+
+
+def _added_to(collection_ids: set[int]) -> set[int]:
+    """What corrections added to some money."""
+    rows = Collection.objects.filter(corrects__in=collection_ids)
     return set(rows.values_list("pk", flat=True))
 
 
