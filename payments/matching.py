@@ -30,7 +30,7 @@ from django.db.models import Q
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import direct, payer, receipts, schedule, settlement
+from payments import direct, payer, precedence, receipts, schedule, settlement
 from payments.enums import Binding, ClaimState, PaymentStatus, ReceiptState, Source
 from payments.models import (
     CodeClaim,
@@ -159,11 +159,44 @@ def may_spend(receipt: Receipt, shop: Shop | None) -> bool:
 
 
 def _is_for_reference(receipt: Receipt, collection: Collection) -> bool:
-    """Whether nobody's collection is named by a reference that we know by now."""
-    if collection.payment_id is not None or collection.allocated:
-        return False
+    """Whether a reference that we know by now has the better right to a collection.
+
+    Only once M-Pesa's books have it: a claim would have to wait, and it is counted.
+    """
     named = _named(receipt)
-    return named is not None and named.amount == receipt.amount
+    if named is None or named.amount != receipt.amount or not receipt.is_proven:
+        return False
+    holder = collection.payment
+    if holder is None and not collection.allocated:
+        return True
+    return holder != named and _takes_used(receipt, named, collection)
+
+
+def _takes_used(receipt: Receipt, named: Payment, collection: Collection) -> bool:
+    """Whether a reference takes money that people used, or that was guessed.
+
+    If M-Pesa's own books name it, the named payment still lacks its money, and a person
+    did not pay its very sale with this. Else what people did stands.
+    """
+    holder = collection.payment
+    sale_id = holder.order_id if holder is not None else None
+    if collection.binding == Binding.PERSON and sale_id == named.order_id:
+        return False
+    books = receipt.sightings.filter(
+        source__in=Source.PROOF, reference=receipt.reference
+    )
+    proof = Proof(direct.best_source(receipt), binding=Binding.REFERENCE)
+    return (
+        precedence.yields(collection, named, proof)
+        and _lacks_money(named)
+        and books.exists()
+    )
+
+
+def _lacks_money(payment: Payment) -> bool:
+    """Whether a payment was not paid as far as we know, or its receipt is missing."""
+    is_paid = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
+    return not is_paid or receipts.receiptless().filter(payment=payment).exists()
 
 
 def _named(receipt: Receipt) -> Payment | None:

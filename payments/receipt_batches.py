@@ -19,7 +19,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from payments import matching, receipts
-from payments.enums import ClaimState, ReceiptState, Source
+from payments.enums import Binding, ClaimState, ReceiptState, Source
 from payments.models import (
     CodeClaim,
     Collection,
@@ -195,8 +195,8 @@ def _typed(account: MpesaAccount, numbers: Iterable[str]) -> set[str]:
 
 def _is_surely_its(collection: Collection, receipt: Receipt) -> bool:
     """Whether no reference can name another payment for money that is counted."""
-    is_used = collection.payment_id is not None or collection.allocated > 0
-    return is_used or not receipts.names_reference(receipt)
+    is_named = collection.binding in (Binding.TOKEN, Binding.REFERENCE)
+    return is_named or not receipts.names_reference(receipt)
 
 
 def _nobodys(account: MpesaAccount, rows: list[Receipt]) -> list[Receipt]:

@@ -124,6 +124,7 @@ def sight(
 def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
     """Take what a source says into a receipt under its lock. Saves nothing."""
     is_proof = source in Source.PROOF
+    reference = receipt.reference
     if told.amount != receipt.amount:
         receipt.alarm = (
             f"{Source(source).label} says {format_kes(told.amount)},"
@@ -140,7 +141,8 @@ def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
     receipt.paid_at = receipt.paid_at or told.paid_at
     if is_proof and not receipt.is_proven:
         receipt.proven_at = now
-    if receipt.collection_id is None:
+    is_named_now = receipt.reference != reference and names_reference(receipt)
+    if receipt.collection_id is None or is_named_now:
         receipt.look_at = now
 
 

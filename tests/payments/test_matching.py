@@ -7,7 +7,15 @@ from django.db import IntegrityError, transaction
 
 from orders import lifecycle as order_lifecycle
 from orders.models import Order
-from payments import direct, matching, questions, receipts
+from payments import (
+    direct,
+    drawer,
+    matching,
+    precedence,
+    questions,
+    receipts,
+    refunds,
+)
 from payments.enums import Binding, Source
 from payments.models import (
     CodeClaim,
@@ -15,10 +23,13 @@ from payments.models import (
     MpesaSettings,
     Payment,
     Receipt,
+    Refund,
     Sighting,
 )
 from payments.receipts import Told
 from payments.settlement import Outcome
+from shops.tenancy import Access
+from smartduka.lib import clock
 from tests.factories import (
     MpesaAccountFactory,
     OrderFactory,
@@ -529,6 +540,124 @@ def test_by_hand_to_the_reference_of_a_prompt_that_failed(paybill, time):
 
     payment.refresh_from_db()
     assert (payment.status, payment.alarm) == ("completed", "")
+
+
+USES = ["another sale", "credit", "going back"]
+
+
+def use(receipt, how, mary):
+    """Let a manager use money that is nobody's as yet; return the other sale."""
+    manager = Access(mary.user, mary.shop, "manager")
+    piece, sale = f"collection:{receipt.collection_id}", OrderFactory(shop=mary.shop)
+    if how == "another sale":
+        drawer.apply(access=manager, piece=piece, order_id=sale.pk, reason="It is hers")
+    elif how == "credit":
+        drawer.keep_as_credit(
+            access=manager, piece=piece, customer="0712345678", reason="For tomorrow"
+        )
+    else:
+        MpesaSettings.objects.update(second_person_from=100)
+        refunds.ask(
+            access=manager, collection_id=receipt.collection_id, method="cash",
+            amount=250, reason="He was here", restocks=False,
+        )  # fmt: skip
+    return sale
+
+
+def late_reference(paybill, how, mary):
+    """Transaction Status says no reference; it is used; M-Pesa's list has it."""
+    payment = PaymentFactory(order=OrderFactory(shop=paybill.shop), phone=FULL)
+    fail(payment)
+    receipt, _ = sight(paybill, Source.STATUS, payer=FULL)
+    receipt.refresh_from_db()
+    return payment, use(receipt, how, mary)
+
+
+@pytest.mark.parametrize("how", USES)
+def test_a_reference_that_comes_late_takes_what_people_used(
+    paybill, mary, alice, mpesa, time, how
+):
+    payment, other = late_reference(paybill, how, mary)
+
+    sight(paybill, Source.PULL, payer=FULL, reference=payment.reference)
+
+    words = {
+        "another sale": "", "credit": precedence.WAS_CREDIT,
+        "going back": precedence.WENT_BACK,
+    }  # fmt: skip
+    payment.refresh_from_db()
+    assert (payment.status, payment.alarm) == ("completed", words[how])
+    assert books() == [(R1, kes(250), kes(250), payment.pk, "reference")]
+    if how == "going back":
+        owner, refund = Access(alice.user, alice.shop, "owner"), Refund.objects.get()
+        refunds.refuse(access=owner, refund_id=refund.pk, reason="No")
+        payment.refresh_from_db()
+        assert payment.alarm == ""
+    assert sale_of(payment.order) == ("paid", kes(250), kes(0), kes(0))
+    assert [one.alarm for one in other.payments.all()] == (
+        [precedence.ANOTHER_SALES] if how == "another sale" else []
+    )
+    look_again(time)
+    assert standing() == ("counted", time.now - clock.seconds(20), None)
+
+
+def test_who_tells_a_reference_late_need_not_look(paybill, mary, mpesa, time):
+    """A statement keeps its rows first, and looks at what waits."""
+    payment, _ = late_reference(paybill, "another sale", mary)
+    assert standing()[::2] == ("counted", None)
+
+    with transaction.atomic():
+        fact = told(payer=FULL, reference=payment.reference)
+        receipts.sight(paybill, fact, Source.STATEMENT)
+
+    assert standing()[::2] == ("counted", time.now)
+    look_again(time)
+    assert sale_of(payment.order) == ("paid", kes(250), kes(0), kes(0))
+
+
+@pytest.mark.parametrize("why", ["its own sale", "its own money", "a claim"])
+def test_a_reference_that_comes_late_leaves_what_people_used(
+    paybill, mary, mpesa, time, why
+):
+    """Its sale has it already; or the payment has money of its own; or it is a claim."""
+    payment = PaymentFactory(order=OrderFactory(shop=paybill.shop), phone=FULL)
+    fail(payment)
+    receipt, _ = sight(paybill, Source.STATUS, payer=FULL)
+    receipt.refresh_from_db()
+    mine = payment.order if why == "its own sale" else OrderFactory(shop=paybill.shop)
+    drawer.apply(
+        access=Access(mary.user, mary.shop, "manager"), order_id=mine.pk,
+        piece=f"collection:{receipt.collection_id}", reason="It is hers",
+    )  # fmt: skip
+    if why == "its own money":
+        succeed(payment, R2)
+    source = Source.C2B if why == "a claim" else Source.PULL
+
+    with nothing_changes():
+        sight(paybill, source, payer=FULL, reference=payment.reference)
+
+    assert standing()[::2] == ("counted", None)
+
+
+def test_a_reference_that_comes_late_parts_two_guesses(paybill, time):
+    """The first has the second's receipt by a guess, for the row named nobody."""
+    first, second = (
+        PaymentFactory(order=OrderFactory(shop=paybill.shop), phone=FULL)
+        for _ in range(2)
+    )
+    fail(second)
+    prove(first)
+    sight(paybill, Source.STATUS, payer=FULL)
+    assert books() == [(R1, kes(250), kes(250), first.pk, "fit")]
+
+    sight(paybill, Source.PULL, payer=FULL, reference=second.reference)
+
+    assert books() == [
+        (None, kes(250), kes(250), first.pk, "fit"),
+        (R1, kes(250), kes(250), second.pk, "reference"),
+    ]
+    for one in (first, second):
+        assert sale_of(one.order) == ("paid", kes(250), kes(0), kes(0))
 
 
 def test_a_callback_does_not_take_what_a_reference_names(paybill, time):

@@ -136,6 +136,19 @@ class Scene:
             direct.collect(Receipt.objects.get(pk=receipt.pk), shop=self.shop)
         self.reference = self.payment().reference
 
+    def it_was_used_and_is_named_by_now(self):
+        receipt = self.told(Source.PULL)
+        sale = OrderFactory(shop=self.shop, total=self.amount)
+        with transaction.atomic():
+            collection = direct.collect(
+                Receipt.objects.get(pk=receipt.pk), shop=self.shop
+            )
+            direct.pay(
+                sale, collection, collection.amount, actor=self.actor, reason="Hers"
+            )
+        matching.look(receipt.pk)
+        self.reference = self.it_failed().reference
+
     def it_was_typed(self):
         CodeClaim.objects.create(
             shop=self.shop, order=OrderFactory(shop=self.shop, total=self.amount),
