@@ -25,6 +25,7 @@ from payments.models import (
     Movement,
     MpesaAccount,
     Payment,
+    Receipt,
     Sighting,
     StatementImport,
 )
@@ -40,6 +41,8 @@ MARGIN = timedelta(hours=1)
 PULL_DOUBT = timedelta(hours=3)
 MISSING = "M-Pesa's statement does not have this payment."
 ALARM = "M-Pesa's statement does not agree: see the money's page."
+ANSWERED_ALARM = "M-Pesa's answer does not agree: see the money's page."
+ALARMS = frozenset({ALARM, ANSWERED_ALARM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,38 @@ def spans_of(account: MpesaAccount) -> list[Span]:
     return _spans(account)
 
 
-def settle(collection: Collection, payment: Payment | None, why: str) -> None:
+@repeated
+def dispute_claimed(account: MpesaAccount, number: str, why: str) -> None:
+    """Dispute money that was counted on a notice's word alone, and that M-Pesa denies.
+
+    It may have paid a sale by then: nothing is undone, a person is told. What M-Pesa's
+    books confirmed before stays, and a statement that has the row clears the dispute.
+    Opens a transaction; locks payment and collection.
+    """
+    row = Collection.objects.filter(account=account, receipt=number).first()
+    if row is None:
+        return
+    with transaction.atomic(durable=True):
+        collection, payment = _held(row.pk)
+        is_proven = Receipt.objects.filter(
+            account=account, number=number, proven_at__isnull=False
+        ).exists()
+        is_claim = collection.confirmed_at is None and not is_proven
+        if is_claim and collection.receipt == number and not collection.disputed:
+            settle(collection, payment, why, source=Source.STATUS)
+
+
+def settle(
+    collection: Collection,
+    payment: Payment | None,
+    why: str,
+    *,
+    source: Source = Source.STATEMENT,
+) -> None:
     """Write down that a collection is disputed, or no longer ("").
 
-    Call inside a transaction with the locks of the payment and the collection.
+    `source`: what says so of M-Pesa's. Call inside a transaction with the locks of the
+    payment and the collection.
     """
     assert connection.in_atomic_block, "call inside a transaction"
     if why == collection.disputed:
@@ -186,11 +217,12 @@ def settle(collection: Collection, payment: Payment | None, why: str) -> None:
     if payment is None:
         return
     alarm = payment.alarm
+    own = ALARM if source == Source.STATEMENT else ANSWERED_ALARM
     lifecycle.note(
         payment,
-        source=Source.STATEMENT,
+        source=source,
         reason=why or "M-Pesa's statement and our books agree",
-        alarm=(alarm or ALARM) if why else ("" if alarm == ALARM else alarm),
+        alarm=(alarm or own) if why else ("" if alarm in ALARMS else alarm),
     )
     news.publish(payment, payment.order, "payment.updated")
 
@@ -198,25 +230,31 @@ def settle(collection: Collection, payment: Payment | None, why: str) -> None:
 @repeated
 def _judge_one(collection_id: int, spans: list[Span]) -> None:
     with transaction.atomic(durable=True):
-        payment_id = Collection.objects.values_list("payment_id", flat=True).get(
-            pk=collection_id
-        )
-        payment = (
-            Payment.objects.select_for_update(no_key=True, of=("self",))
-            .select_related("order")
-            .filter(pk=payment_id)
-            .first()
-        )
-        collection = (
-            Collection.objects.select_for_update(no_key=True, of=("self",))
-            .select_related("payment")
-            .get(pk=collection_id)
-        )
-        if collection.payment_id != payment_id:
+        collection, payment = _held(collection_id)
+        if collection.payment != payment:
             return  # it found its payment this moment; it is looked at again
         why = judge(collection, spans)
         if why is not None:
             settle(collection, payment, why)
+
+
+def _held(collection_id: int) -> tuple[Collection, Payment | None]:
+    """Lock a collection, and before it the payment that it has, if it has one yet."""
+    payment_id = Collection.objects.values_list("payment_id", flat=True).get(
+        pk=collection_id
+    )
+    payment = (
+        Payment.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("order")
+        .filter(pk=payment_id)
+        .first()
+    )
+    collection = (
+        Collection.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("payment")
+        .get(pk=collection_id)
+    )
+    return collection, payment
 
 
 def _disputed(account: MpesaAccount) -> set[int]:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from payments import errands, matching, receipts, reversals
+from payments import disputes, errands, matching, receipts, reversals
 from payments.enums import (
     ClaimState,
     RequestKind,
@@ -366,7 +366,7 @@ def _deny_claims(request: OrganisationRequest, why: str) -> None:
     """Tell those who typed this code that it is not money for them.
 
     What only a notice claims under that number is not to be spent either, until
-    M-Pesa's books have it.
+    M-Pesa's books have it; and what was spent of it by then is disputed.
     """
     Receipt.objects.filter(
         account=request.account,
@@ -377,6 +377,8 @@ def _deny_claims(request: OrganisationRequest, why: str) -> None:
     CodeClaim.objects.filter(
         account=request.account, number=request.receipt, state=ClaimState.WAITING
     ).update(state=ClaimState.DENIED, why=why[:200], closed_at=clock.now())
+    # After the receipt: who counts it this moment has committed, or sees the alarm.
+    disputes.dispute_claimed(request.account, request.receipt, why[:200])
 
 
 @repeated

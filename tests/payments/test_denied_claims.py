@@ -3,16 +3,25 @@
 import pytest
 from django.db import transaction
 
-from payments import drawer, gateways, inquiries, matching, receipts
+from payments import (
+    disputes,
+    drawer,
+    gateways,
+    inquiries,
+    matching,
+    receipts,
+    references,
+)
 from payments.drawer_refusals import NotConfirmed
 from payments.enums import Source
 from payments.models import Collection, MpesaSettings, Payment
 from payments.receipts import Told
 from shops.tenancy import Access
 from tests.factories import MpesaAccountFactory, PaymentFactory
-from tests.support.facts import kes
+from tests.support.facts import kes, sale_of
 from tests.support.gateway import PENDING
 from tests.support.organisation import FakeOrganisation, result, status, tell
+from tests.support.own_till import fail
 
 
 pytestmark = pytest.mark.django_db
@@ -48,11 +57,10 @@ def manager(mary):
     return Access(mary.user, mary.shop, "manager")
 
 
-def sight(account, source):
+def sight(account, source, amount=250, **facts):
     with transaction.atomic():
-        receipt = receipts.sight(
-            account, Told(NUMBER, kes(250), "2547 ***** 678", "JANE"), source
-        )
+        told = Told(NUMBER, kes(amount), "2547 ***** 678", "JANE", **facts)
+        receipt = receipts.sight(account, told, source)
     matching.resolve(receipt.pk)
     receipt.refresh_from_db()
     return receipt
@@ -130,3 +138,89 @@ def test_what_was_sent_back_before_it_was_told_is_no_money(account, order, manag
 
     (collection,) = Collection.objects.all()
     assert collection.reversed_at is not None
+
+
+SPENT_DENIALS = {how: DENIALS[how] for how in ("unknown", "undone", "another's")}
+
+
+@pytest.fixture
+def paybill(duka):
+    """The shop's own paybill; claims up to KES 1,000 may be spent."""
+    account = MpesaAccountFactory(
+        shop=duka, shortcode="600300", party_b="600300",
+        initiator_name="api", initiator_password="secret",
+    )  # fmt: skip
+    MpesaSettings.objects.update_or_create(
+        shop=duka,
+        defaults={
+            "account": account, "uses_platform_account": False, "claimed_limit": 1000,
+        },
+    )  # fmt: skip
+    return account
+
+
+def use(receipt, order, manager):
+    return drawer.apply(
+        access=manager, piece=f"receipt:{receipt.pk}", order_id=order.pk,
+        reason="The customer says so",
+    )  # fmt: skip
+
+
+def pay_by_reference(account, order):
+    payment = PaymentFactory(order=order, reference=references.new_reference())
+    fail(payment)
+    sight(account, Source.C2B, reference=payment.reference)
+    return payment
+
+
+def doubts():
+    """What is disputed, and the payments' alarms with the last word of each."""
+    payments = Payment.objects.order_by("created_at")
+    return (
+        list(Collection.objects.values_list("receipt", "disputed")),
+        [(one.status, one.alarm, one.events.last().source) for one in payments],
+    )
+
+
+@pytest.mark.parametrize("how", SPENT_DENIALS)
+@pytest.mark.parametrize("by", ["a person", "its reference"])
+def test_what_was_spent_before_mpesa_denied_it_is_disputed(
+    paybill, order, manager, how, by
+):
+    if by == "a person":
+        use(sight(paybill, Source.C2B), order, manager)
+    else:
+        pay_by_reference(paybill, order)
+    assert sale_of(order)[0] == "paid"
+
+    request = inquiries.ask_status(paybill, NUMBER)
+    tell(request, SPENT_DENIALS[how](request))
+
+    why = {
+        "unknown": "M-Pesa does not know this code. Look at the SMS again.",
+        "undone": "M-Pesa did not carry it out: Cancelled.",
+        "another's": "This payment went to somebody else.",
+    }[how]
+    alarm = ("completed", disputes.ANSWERED_ALARM, "status")
+    assert (sale_of(order)[0], doubts()) == ("paid", ([(NUMBER, why)], [alarm]))
+
+
+def test_what_mpesas_books_have_is_not_disputed_by_a_denial(account, order, manager):
+    use(sight(account, Source.C2B), order, manager)
+    request = inquiries.ask_status(account, NUMBER)
+    sight(account, Source.PULL)
+
+    tell(request, SPENT_DENIALS["unknown"](request))
+
+    assert doubts() == ([(NUMBER, "")], [("completed", "", "person")])
+
+
+def test_a_statement_that_has_it_ends_the_doubt(account, order, manager):
+    use(sight(account, Source.C2B), order, manager)
+    request = inquiries.ask_status(account, NUMBER)
+    tell(request, SPENT_DENIALS["unknown"](request))
+
+    sight(account, Source.STATEMENT)
+    disputes.review(account)
+
+    assert doubts() == ([(NUMBER, "")], [("completed", "", "statement")])
