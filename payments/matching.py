@@ -401,7 +401,8 @@ def _link(receipt: Receipt, decision: Decision) -> None:
 def news_for(collection: Collection, receipt: Receipt) -> dict[str, Any]:
     """What its receipt says of a collection that it did not know. Writes nothing."""
     changes: dict[str, Any] = {}
-    agrees = collection.amount == receipt.amount
+    told = receipts.told_amount(receipt, counted=collection.amount)
+    agrees = collection.amount == told
     is_other_source = receipt.is_proven or collection.source != Source.C2B
     if agrees and is_other_source and collection.confirmed_at is None:
         changes["confirmed_at"] = clock.now()
@@ -412,7 +413,7 @@ def news_for(collection: Collection, receipt: Receipt) -> dict[str, Any]:
     if not agrees and not collection.disputed:
         changes["disputed"] = (
             f"We counted {format_kes(collection.amount)},"
-            f" M-Pesa told of {format_kes(receipt.amount)}."
+            f" M-Pesa told of {format_kes(told)}."
         )
         changes["disputed_at"] = clock.now()
     return changes

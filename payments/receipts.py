@@ -146,6 +146,19 @@ def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
         receipt.look_at = now
 
 
+def told_amount(receipt: Receipt, *, counted: Decimal) -> Decimal:
+    """The amount that M-Pesa told of a receipt whose money was counted, in KES.
+
+    A claim that was counted keeps its amount, so only what was told says that M-Pesa's
+    own books have another one. Of several that they have, the counted one is taken.
+    """
+    if not receipt.alarm or not receipt.is_proven:
+        return receipt.amount
+    rows = receipt.sightings.filter(source__in=Source.PROOF)
+    proven = set(rows.values_list("amount", flat=True))
+    return counted if counted in proven else max(proven, default=receipt.amount)
+
+
 def is_better(new: str, old: str) -> bool:
     """Whether a payer's number says more than the one we have."""
     return payers.visible_digits(new) > payers.visible_digits(old) or not old

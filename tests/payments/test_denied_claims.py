@@ -224,3 +224,25 @@ def test_a_statement_that_has_it_ends_the_doubt(account, order, manager):
     disputes.review(account)
 
     assert doubts() == ([(NUMBER, "")], [("completed", "", "statement")])
+
+
+@pytest.mark.parametrize("source", [Source.PULL, Source.STATUS, Source.STATEMENT])
+def test_mpesas_books_have_another_amount_than_what_was_spent(
+    account, order, manager, source
+):
+    use(sight(account, Source.C2B), order, manager)
+
+    sight(account, source, amount=25)
+
+    why = "We counted KES 250, M-Pesa told of KES 25."
+    assert list(Collection.objects.values_list("amount", "disputed", "confirmed_at")) == [
+        (kes(250), why, None)
+    ]
+
+
+def test_a_notice_with_another_amount_disputes_nothing(account, order, manager):
+    use(sight(account, Source.C2B), order, manager)
+
+    sight(account, Source.C2B, amount=25)
+
+    assert doubts()[0] == [(NUMBER, "")]
