@@ -40,6 +40,7 @@ MARGIN = timedelta(hours=1)
 # The list's times may be in either zone.
 PULL_DOUBT = timedelta(hours=3)
 MISSING = "M-Pesa's statement does not have this payment."
+TWICE = "Sent back twice:"
 ALARM = "M-Pesa's statement does not agree: see the money's page."
 ANSWERED_ALARM = "M-Pesa's answer does not agree: see the money's page."
 ALARMS = frozenset({ALARM, ANSWERED_ALARM})
@@ -131,12 +132,22 @@ def disputed_in(row: StatementImport) -> list[Collection]:
     return list(rows.order_by("pk"))
 
 
+def sent_back_twice(given: Decimal) -> str:
+    """Why money is disputed that M-Pesa sent back too, after so much was given, in KES.
+
+    No statement ends that: it only has M-Pesa's side.
+    """
+    return f"{TWICE} {format_kes(given)} had been given back before."
+
+
 def judge(collection: Collection, spans: list[Span]) -> str | None:
     """Say why a collection is disputed; "" if it is confirmed; None: no opinion.
 
     What two people corrected counts as they corrected it. What that added is as
     doubtful as the money that it was added to, as long as any of it is counted.
     """
+    if collection.disputed.startswith(TWICE):
+        return collection.disputed
     counted = counted_of(collection)
     if collection.corrects is not None:
         return collection.corrects.disputed if counted else ""

@@ -19,7 +19,15 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
-from payments import errands, ledger, lifecycle, news, receipts, refund_money
+from payments import (
+    disputes,
+    errands,
+    ledger,
+    lifecycle,
+    news,
+    receipts,
+    refund_money,
+)
 from payments.enums import (
     AllocationKind,
     MovementKind,
@@ -52,7 +60,7 @@ from payments.notices_results import (
     read_reversal,
 )
 from smartduka.lib import clock
-from smartduka.lib.money import format_kes, whole
+from smartduka.lib.money import whole
 from smartduka.lib.transactions import repeated
 
 
@@ -217,7 +225,8 @@ def prove_reversed(
     refunded; its sales count it; its payments become reversed. An undecided reversal is
     done by it; another refund that waited has failed, for its money is gone; if nobody
     here asked for it, a refund row is made that says so. Cash that went out before is
-    told to a person by an alarm. Opens a transaction; locks as `refund_money.locked`.
+    told to a person: by its payment's alarm, and what has no payment is disputed. Opens
+    a transaction; locks as `refund_money.locked`.
     """
     with transaction.atomic(durable=True):
         held = refund_money.locked(collection_id)
@@ -409,6 +418,8 @@ def _book_reversal(
     collection.reversed_at = at
     if given:
         logger.error("collection %s went back twice in part", collection.pk)
+        if collection.payment_id is None:
+            disputes.settle(collection, None, disputes.sent_back_twice(given))
     for payment_id in sorted(paid):
         _reverse_payment(held, held.payments[payment_id], source, reason, given)
 
@@ -468,7 +479,7 @@ def _reverse_payment(
     """
     alarm = ""
     if given and payment.pk == held.collection.payment_id:
-        alarm = f"Sent back twice: {format_kes(given)} had been given back before."
+        alarm = disputes.sent_back_twice(given)
     changes: dict[str, Any] = {"alarm": alarm} if alarm else {}
     stands = Collection.objects.filter(payment=payment, reversed_at__isnull=True)
     event = "payment.updated"

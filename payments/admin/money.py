@@ -279,7 +279,8 @@ class AllocationAdmin(BookAdmin):
 def _standing(collection: Collection) -> tuple[str, str, str]:
     """Say how money stands: its mood, a sentence, and what to do."""
     if collection.reversed_at is not None:
-        return cells.QUIET, "M-Pesa sent it back to the customer.", ""
+        tone = cells.BAD if collection.disputed else cells.QUIET
+        return tone, "M-Pesa sent it back to the customer.", ""
     if collection.disputed:
         return cells.BAD, "Disputed: M-Pesa's books say otherwise.", CORRECT_IT
     if collection.allocated < collection.amount:

@@ -700,3 +700,27 @@ def test_reversed_money_is_not_disputed(load, payment):
 
     collection.refresh_from_db()
     assert (collection.disputed, row.disputed) == ("", 0)
+
+
+@pytest.mark.parametrize("amount", [100, 250])
+def test_nobodys_money_that_went_out_twice_stays_disputed(load, operator, amount):
+    """It has no payment that could carry an alarm, and a statement ends no such doubt."""
+    came = paid(NUMBER, AT, reference="MAMA")
+    load(came, LAST)
+    collection = Collection.objects.get(receipt=NUMBER)
+    refunds.ask(
+        access=Operator(operator.user), collection_id=collection.pk, method="cash",
+        amount=amount, reason="He was here", restocks=False,
+    )  # fmt: skip
+
+    for until in (NEXT, NEXT + timedelta(days=1)):
+        load(
+            came, back("UAE9BACK01", AT + timedelta(hours=1), NUMBER), LAST, until=until
+        )
+
+    collection.refresh_from_db()
+    assert (collection.disputed, portions(collection), collection.reversed_at) == (
+        f"Sent back twice: KES {amount} had been given back before.",
+        {"refunded": 250},
+        AT + timedelta(hours=1),
+    )
