@@ -11,6 +11,7 @@ from django.db.models import F, Q
 
 from orders.enums import OrderStatus
 from shops.models import AppendOnly, Product, Shop
+from smartduka.lib import money
 
 
 class Order(models.Model):
@@ -90,6 +91,15 @@ class Order(models.Model):
         if self.status != OrderStatus.OPEN:
             return Decimal("0.00")
         return self.total - self.paid
+
+    @property
+    def to_pay(self) -> Decimal:
+        """The whole shillings that pay the balance, in KES.
+
+        A correction of the books may leave cents of it. Nobody pays cents (law 8): it
+        is one shilling more then, and the sale has the rest as surplus.
+        """
+        return money.shillings_for(self.balance)
 
     @property
     def stock_reference(self) -> str:

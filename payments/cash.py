@@ -24,6 +24,7 @@ from smartduka.lib.transactions import repeated
 
 
 MOST_CASH = 100_000_000
+CENTS = "The sale needed cents less than whole shillings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def take(
 ) -> CashTaken:
     """Take cash for an order, whole shillings; more than the balance gives change.
 
-    Less than the balance is a part payment. Asks about undecided prompts first
+    Less than the balance is a part payment; of a balance with cents the next shilling
+    is kept, and what it is too much is surplus. Asks about undecided prompts first
     (law 6) and says which remain: cash is always possible. The same key returns
     the payment it made. Opens a transaction; locks the order, its products.
 
@@ -79,7 +81,7 @@ def _take(
         if key and (twin := payment_of_key(access.shop, key, request_hash)):
             return _as_taken(twin)
         order_lifecycle.require_open(order)
-        kept = min(Decimal(amount), order.balance)
+        kept = min(Decimal(amount), order.to_pay)
         payment = _payment(access, order, kept, amount, key, request_hash)
         _collect(access, order, payment)
         order_lifecycle.freeze(order)
@@ -136,8 +138,11 @@ def _collect(access: Access, order: Order, payment: Payment) -> None:
         confirmed_at=now,
     )
     taken = order_lifecycle.take_payment(order, payment.amount, actor=access.user)
-    portion = ledger.Portion(AllocationKind.SALE, taken.to_sale, order)
-    ledger.allocate(collection, [portion], actor=access.user)
+    portions = [
+        ledger.Portion(AllocationKind.SALE, taken.to_sale, order),
+        ledger.Portion(AllocationKind.SURPLUS, taken.surplus, order, CENTS),
+    ]
+    ledger.allocate(collection, portions, actor=access.user)
 
 
 def _as_taken(payment: Payment) -> CashTaken:

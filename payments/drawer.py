@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -62,7 +62,7 @@ from shops.models import Shop
 from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest
-from smartduka.lib.money import format_kes
+from smartduka.lib.money import format_kes, shillings_in
 from smartduka.lib.transactions import repeated
 
 
@@ -362,7 +362,7 @@ def _freed(
 
 
 def _whole(amount: Decimal) -> Decimal:
-    shillings = amount.to_integral_value(ROUND_FLOOR)
+    shillings = shillings_in(amount)
     if shillings < 1:
         raise InvalidRequest("This is less than one shilling.")
     return shillings

@@ -170,7 +170,7 @@ def payment_of_key(shop: Shop, key: str | None, request_hash: str) -> Payment | 
 
 def open_twin(intent: Intent, order: Order) -> Payment | None:
     """The open prompt for the same order, phone and amount, if there is one."""
-    amount = whole(order.balance) if intent.amount is None else intent.amount
+    amount = whole(order.to_pay) if intent.amount is None else intent.amount
     return (
         Payment.objects.filter(
             order=order,
@@ -194,7 +194,7 @@ def winner(intent: Intent, order: Order) -> Payment | None:
 
 def amount_of(intent: Intent, order: Order) -> int:
     """The KES to ask for. Raises AmountExceedsBalance, AmountTooLarge."""
-    balance = whole(order.balance)
+    balance = whole(order.to_pay)
     amount = balance if intent.amount is None else intent.amount
     if amount > balance:
         raise AmountExceedsBalance(
@@ -237,7 +237,7 @@ def require_unspoken(order: Order, amount: int, intent: Intent) -> None:
                for one in undecided}  # fmt: skip
     fresh = [one for one in undecided if free_at[one.pk] > now]
     speaking = fresh if intent.accept_risk else undecided
-    balance = whole(order.balance)
+    balance = whole(order.to_pay)
     if amount <= balance - sum(whole(one.amount) for one in speaking):
         return
     # With the cashier's word, only the fresh ones would still speak.

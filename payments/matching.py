@@ -42,7 +42,7 @@ from payments.models import (
 from payments.settlement import Outcome, Proof
 from shops.models import Shop
 from smartduka.lib import clock, later
-from smartduka.lib.money import format_kes
+from smartduka.lib.money import format_kes, shillings_in
 from smartduka.lib.transactions import repeated
 
 
@@ -420,11 +420,15 @@ def news_for(collection: Collection, receipt: Receipt) -> dict[str, Any]:
 
 
 def _pay_claimed_sale(order: Order, receipt: Receipt, claim: CodeClaim) -> None:
+    """Pay it with whole shillings; cents stay with the money, for a person."""
     collection = direct.collect(receipt, shop=claim.shop)
+    shillings = shillings_in(receipt.amount)
+    if not shillings:
+        return
     direct.pay(
         order,
         collection,
-        receipt.amount,
+        shillings,
         actor=claim.created_by,
         reason=f"The code {receipt.number} was typed for this sale",
         source=direct.best_source(receipt),

@@ -72,7 +72,7 @@ class PayCash(ShopView):
                 "success": True,
                 "transactionId": str(taken.payment.pk),
                 "change": taken.change,
-                "balance": whole(taken.order.balance),
+                "balance": whole(taken.order.to_pay),
                 "orderStatus": taken.order.status,
                 "undecided": [str(payment.pk) for payment in taken.undecided],
             },

@@ -6,7 +6,7 @@ shillings, made so once by `payable`.
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 
 CENT = Decimal("0.01")
@@ -24,6 +24,16 @@ def payable(amount: Decimal) -> Decimal:
     The result keeps two places, so that it compares and prints like the rest.
     """
     return amount.quantize(SHILLING, rounding=ROUND_HALF_UP).quantize(CENT)
+
+
+def shillings_in(amount: Decimal) -> Decimal:
+    """Return the whole shillings that are in an amount, without its cents."""
+    return amount.quantize(SHILLING, rounding=ROUND_FLOOR).quantize(CENT)
+
+
+def shillings_for(amount: Decimal) -> Decimal:
+    """Return the whole shillings that pay an amount in full; cents need one more."""
+    return amount.quantize(SHILLING, rounding=ROUND_CEILING).quantize(CENT)
 
 
 def whole(amount: Decimal) -> int:

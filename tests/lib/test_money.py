@@ -45,6 +45,22 @@ def test_to_cents_rounds_halves_up(amount, cents):
     assert str(money.to_cents(Decimal(amount))) == cents
 
 
+@pytest.mark.parametrize(
+    ("amount", "inside", "paying"),
+    [
+        ("0.00", "0.00", "0.00"),
+        ("0.01", "0.00", "1.00"),
+        ("99.99", "99.00", "100.00"),
+        ("250", "250.00", "250.00"),
+    ],
+)
+def test_cents_are_left_out_or_need_one_more_shilling(amount, inside, paying):
+    exact = Decimal(amount)
+
+    assert str(money.shillings_in(exact)) == inside
+    assert str(money.shillings_for(exact)) == paying
+
+
 @pytest.mark.parametrize("amount", ["250", "250.00", "0.0", "2.5E+2"])
 def test_whole_returns_an_int(amount):
     result = money.whole(Decimal(amount))

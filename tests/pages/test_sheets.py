@@ -89,6 +89,15 @@ def test_quick_notes_are_what_people_hand_over(balance, notes):
     assert quick_notes(balance) == notes
 
 
+def test_balance_with_cents_is_asked_for_in_whole_shillings():
+    sale = order(paid="99.50")
+
+    context = sheet_for(sale, [], now=FRESH, entry=Entry(method=Method.CASH)).context
+
+    shown = (context["balance"], context["rest"], context["notes"][0])
+    assert shown == (151, 151, 151)
+
+
 @pytest.mark.parametrize(
     ("sale", "focus", "entry", "template"),
     [

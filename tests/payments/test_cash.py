@@ -6,6 +6,7 @@ import pytest
 from django.db import IntegrityError
 
 from orders import lifecycle as order_lifecycle
+from orders.models import Order
 from payments import cash, ordering
 from payments.models import Collection, Payment
 from payments.refusals import AmountTooSmall, IdempotencyMismatch, InFlight
@@ -71,6 +72,23 @@ def test_cash_pays_the_sale_and_gives_change(take, order, bob, time, messages):
     ]
     assert messages == [("payment.completed", "completed")]
     assert StockMovement.objects.get(reason="sold").quantity == -1
+
+
+def test_a_balance_with_cents_takes_the_next_shilling(take, order, messages):
+    """Two people corrected what had been paid by cents."""
+    Order.objects.filter(pk=order.pk).update(paid=kes("99.50"))
+
+    part = take(100)
+    rest = take(60)
+
+    assert (part.change, part.payment.amount) == (0, kes(100))
+    assert (rest.change, rest.payment.amount) == (9, kes(51))
+    assert sale_of(order) == ("paid", kes(250), 0, kes("0.50"))
+    assert money_of(order) == [
+        ("drawer", None, kes(100), [("sale", kes(100))]),
+        ("drawer", None, kes(51), [("sale", kes("50.50")), ("surplus", kes("0.50"))]),
+    ]
+    assert [event for event, _ in messages] == ["payment.completed"] * 2
 
 
 def test_less_than_the_balance_is_a_part(take, order, time):

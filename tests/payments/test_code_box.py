@@ -318,6 +318,22 @@ def test_evidence_that_comes_later_pays_the_sale(
     assert messages == [("payment.completed", "completed")]
 
 
+@pytest.mark.parametrize(
+    ("amount", "paid"), [("100.50", [100]), ("250.99", [250]), ("0.50", [])]
+)
+def test_cents_that_come_for_a_typed_code_stay_with_the_money(
+    seller, order, account, amount, paid
+):
+    check(seller, order)
+
+    receipt = sight(account, amount=amount)
+
+    assert (receipt.state, receipt.collection.amount) == ("counted", kes(amount))
+    assert (receipt.collection.allocated, sale_of(order)[1]) == (sum(paid), sum(paid))
+    assert [one.amount for one in order.payments.all()] == paid
+    assert claims() == [(R1, order.number, "used" if paid else "denied")]
+
+
 def test_notice_alone_pays_no_sale_whose_code_was_typed(seller, order, account):
     check(seller, order)
 

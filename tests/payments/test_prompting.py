@@ -263,6 +263,14 @@ def test_no_more_than_the_balance(ask, order):
     assert details == {"balance": 250}
 
 
+def test_a_balance_with_cents_asks_for_the_next_shilling(ask, order):
+    """Nobody pays cents: two people corrected what had been paid by some."""
+    Order.objects.filter(pk=order.pk).update(paid=Decimal("99.50"))
+
+    assert refused(refusals.AmountExceedsBalance, ask, amount=152) == {"balance": 151}
+    assert ask().payment.amount == Decimal(151)
+
+
 @pytest.mark.parametrize("status", ["paid", "cancelled"])
 def test_a_closed_sale_is_not_asked_for(ask, order, status):
     if status == "cancelled":
