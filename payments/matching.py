@@ -125,9 +125,14 @@ def decide(receipt: Receipt) -> Decision:
         account_id=receipt.account_id,
         receipt=receipt.number,
     ).first()
-    if collection is not None and not _is_for_reference(receipt, collection):
+    is_contradicted = receipts.is_contradicted(receipt)
+    if collection is not None and (
+        is_contradicted or not _is_for_reference(receipt, collection)
+    ):
         return Decision(Step.LINK, collection_id=collection.pk)
     named = _named(receipt)
+    if is_contradicted:
+        return _decide_nobodys(receipt, named)
     if named is not None and named.amount == receipt.amount:
         return _decide_named(receipt, named)
     if named is None:

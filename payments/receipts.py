@@ -51,6 +51,8 @@ OWN_CLOCKS = timedelta(seconds=5)
 TELLING_DIGITS = 3
 # Counted, and no payment's.
 NOBODYS = Q(collection__isnull=False, collection__payment__isnull=True)
+# A claim that M-Pesa denied, or that another notice contradicts: it is no payment's.
+CONTRADICTED = Q(proven_at__isnull=True) & ~Q(alarm="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,14 @@ def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
     is_named_now = receipt.reference != reference and names_reference(receipt)
     if receipt.collection_id is None or is_named_now:
         receipt.look_at = now
+
+
+def is_contradicted(receipt: Receipt) -> bool:
+    """Whether M-Pesa denied this claim, or another notice contradicts it.
+
+    It holds no other money and is no prompt's receipt, until M-Pesa's books have it.
+    """
+    return bool(receipt.alarm) and not receipt.is_proven
 
 
 def told_amount(receipt: Receipt, *, counted: Decimal) -> Decimal:
@@ -335,7 +345,7 @@ def waiting_payments(
 
 def uncounted_for(payment: Payment) -> list[Receipt]:
     """Receipts that belong to no collection yet and may be this payment's money."""
-    return _around(payment, Q(collection__isnull=True))
+    return _around(payment, Q(collection__isnull=True) & ~CONTRADICTED)
 
 
 def unbound_for(payment: Payment) -> list[Receipt]:

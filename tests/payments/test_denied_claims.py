@@ -14,19 +14,19 @@ from payments import (
 )
 from payments.drawer_refusals import NotConfirmed
 from payments.enums import Source
-from payments.models import Collection, MpesaSettings, Payment
+from payments.models import Collection, MpesaSettings, Payment, Receipt
 from payments.receipts import Told
 from shops.tenancy import Access
 from tests.factories import MpesaAccountFactory, PaymentFactory
 from tests.support.facts import kes, sale_of
 from tests.support.gateway import PENDING
 from tests.support.organisation import FakeOrganisation, result, status, tell
-from tests.support.own_till import fail
+from tests.support.own_till import FULL, fail, succeed
 
 
 pytestmark = pytest.mark.django_db
 
-NUMBER = "UAE5B2K9QT"
+NUMBER, OTHER, THIRD = "UAE5B2K9QT", "UAE5B2K9QU", "UAE5B2K9QV"
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +57,9 @@ def manager(mary):
     return Access(mary.user, mary.shop, "manager")
 
 
-def sight(account, source, amount=250, **facts):
+def sight(account, source, number=NUMBER, amount=250, **facts):
     with transaction.atomic():
-        told = Told(NUMBER, kes(amount), "2547 ***** 678", "JANE", **facts)
+        told = Told(number, kes(amount), "2547 ***** 678", "JANE", **facts)
         receipt = receipts.sight(account, told, source)
     matching.resolve(receipt.pk)
     receipt.refresh_from_db()
@@ -235,9 +235,9 @@ def test_mpesas_books_have_another_amount_than_what_was_spent(
     sight(account, source, amount=25)
 
     why = "We counted KES 250, M-Pesa told of KES 25."
-    assert list(Collection.objects.values_list("amount", "disputed", "confirmed_at")) == [
-        (kes(250), why, None)
-    ]
+    assert list(
+        Collection.objects.values_list("amount", "disputed", "confirmed_at")
+    ) == [(kes(250), why, None)]
 
 
 def test_a_notice_with_another_amount_disputes_nothing(account, order, manager):
@@ -246,3 +246,60 @@ def test_a_notice_with_another_amount_disputes_nothing(account, order, manager):
     sight(account, Source.C2B, amount=25)
 
     assert doubts()[0] == [(NUMBER, "")]
+
+
+@pytest.fixture
+def denied(account, order):
+    """A prompt that was not paid, as M-Pesa says, and a claim of its amount.
+
+    M-Pesa does not know the claim's number; then a question finds the prompt paid.
+    """
+    payment = PaymentFactory(order=order, phone=FULL)
+    fail(payment)
+    receipt = sight(account, Source.C2B)
+    request = inquiries.ask_status(account, NUMBER)
+    tell(request, DENIALS["unknown"](request))
+    succeed(payment, None, Source.QUERY)
+    matching.resolve(receipt.pk)
+    return payment
+
+
+def money():
+    """Each receipt that is counted, and whether it is a payment's."""
+    rows = Collection.objects.order_by("pk").values_list("receipt", "payment")
+    return [(receipt, payment is not None) for receipt, payment in rows]
+
+
+def test_what_mpesa_denied_is_no_prompts_receipt(account, denied):
+    assert (money(), Receipt.objects.get().state) == ([(None, True)], "claimed")
+
+    own = sight(account, Source.PULL, number=OTHER)
+
+    assert (money(), own.collection.payment) == ([(OTHER, True)], denied)
+
+
+def test_what_mpesa_denied_holds_no_other_money(account, denied):
+    for number in (OTHER, THIRD):
+        sight(account, Source.PULL, number=number)
+
+    assert money() == [(OTHER, True), (THIRD, False)]
+
+
+def test_what_mpesa_denied_of_a_reference_is_not_the_prompts(paybill, order):
+    MpesaSettings.objects.update(claimed_limit=0)
+    payment = PaymentFactory(order=order, reference=references.new_reference())
+    fail(payment)
+    receipt = sight(paybill, Source.C2B, reference=payment.reference)
+    request = inquiries.ask_status(paybill, NUMBER)
+    tell(request, DENIALS["unknown"](request))
+    succeed(payment, None, Source.QUERY)
+
+    matching.resolve(receipt.pk)
+
+    assert (money(), Receipt.objects.get().state) == ([(None, True)], "claimed")
+
+
+def test_what_mpesa_denied_and_then_has_is_the_prompts(account, denied):
+    receipt = sight(account, Source.PULL)
+
+    assert (money(), receipt.collection.payment) == ([(NUMBER, True)], denied)
