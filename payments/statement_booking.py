@@ -23,6 +23,7 @@ from payments.enums import (
     ImportStage,
     MovementKind,
     ReceiptState,
+    RefundState,
     Source,
 )
 from payments.models import (
@@ -30,12 +31,14 @@ from payments.models import (
     Movement,
     MpesaAccount,
     Receipt,
+    Refund,
     Sighting,
     StatementImport,
 )
 from payments.receipts import Told
-from payments.statements import RowKind, Statement, StatementRow
+from payments.statements import BadRow, RowKind, Statement, StatementRow
 from smartduka.lib import clock
+from smartduka.lib.money import format_kes
 
 
 logger = logging.getLogger(__name__)
@@ -77,7 +80,7 @@ def book(row: StatementImport, statement: Statement, goes_on: GoesOn) -> bool:
             if not goes_on(stage, reached):
                 return False
     _settle_reversals(row, statement)
-    _finish(row)
+    _finish(row, statement)
     return True
 
 
@@ -273,7 +276,37 @@ def _settle_reversals(row: StatementImport, statement: Statement) -> None:
     )
 
 
-def _finish(row: StatementImport) -> None:
+def _unexplained(row: StatementImport, statement: Statement) -> list[BadRow]:
+    """Money that went back, where the row does not name the payment.
+
+    It undoes nothing in our books, for many payments may have its amount: a person
+    must look. Not what one of our own refunds is known to be.
+    """
+    unnamed = [
+        one
+        for one in statement.rows
+        if one.kind is RowKind.REVERSAL and one.withdrawn and not one.linked
+    ]
+    ours: set[str] = set()
+    for some in _chunks(unnamed, LOOKED_UP_AT_ONCE):
+        refunds = Refund.objects.filter(
+            collection__account=row.account,
+            receipt__in=[one.receipt for one in some],
+            state=RefundState.DONE,
+        )
+        ours.update(refunds.values_list("receipt", flat=True))
+    return [
+        BadRow(
+            one.line,
+            f"{format_kes(one.amount)} went back ({one.receipt}), and the row does not"
+            " name the payment: look in M-Pesa's portal",
+        )
+        for one in unnamed
+        if one.receipt not in ours
+    ]
+
+
+def _finish(row: StatementImport, statement: Statement) -> None:
     """Count what came of it. Counted from the rows, so a crash loses no figure."""
     earlier = Sighting.objects.filter(
         receipt=OuterRef("receipt"), pk__lt=OuterRef("pk")
@@ -286,6 +319,8 @@ def _finish(row: StatementImport) -> None:
         receipt__collection__source=Source.QUERY,
         receipt__collection__binding__in=(Binding.FIT, Binding.REFERENCE),
     ).count()
+    bad_rows = [*statement.bad, *_unexplained(row, statement)]
+    row.bad_rows = [asdict(bad) for bad in sorted(bad_rows, key=lambda bad: bad.line)]
     row.movements = Movement.objects.filter(statement=row).count()
     row.disputed = len(disputes.disputed_in(row))
     row.finished_at = clock.now()
@@ -295,7 +330,7 @@ def _finish(row: StatementImport) -> None:
     row.save(
         update_fields=[
             *("stage", "reached", "new_receipts", "filled", "movements", "disputed"),
-            *("finished_at", "next_try_at", "attempts", "error"),
+            *("bad_rows", "finished_at", "next_try_at", "attempts", "error"),
         ]
     )
 

@@ -26,6 +26,7 @@ BY_LINE = (
     "Some rows could not be read: they are named below. Nothing is said to be missing"
     " because of such a file."
 )
+FOR_A_PERSON = "Some rows are for a person to look at: they are named below."
 NO_TIME = (
     "The file does not say for which time it is complete: nothing is said to be"
     " missing."
@@ -88,5 +89,5 @@ def _is_late(row: StatementImport) -> bool:
 
 def _notes(row: StatementImport) -> tuple[str, ...]:
     if row.bad_rows:
-        return (BY_LINE,)
+        return (BY_LINE if row.covers_from is None else FOR_A_PERSON,)
     return () if row.covers_from is not None else (NO_TIME,)

@@ -34,7 +34,7 @@ from smartduka.lib import clock
 from tests.admin.conftest import settle
 from tests.factories import MembershipFactory, OrderFactory, PaymentFactory
 from tests.support.facts import nothing_changes
-from tests.support.statements import as_csv, as_xlsx, charge, paid
+from tests.support.statements import as_csv, as_xlsx, charge, line, paid
 
 
 pytestmark = pytest.mark.django_db
@@ -210,6 +210,17 @@ def test_bad_rows_are_shown_by_line(charlie, account, day):
 
     assert "<td>7</td><td>the amount paid in is no sum of money</td>" in page
     assert "Some rows could not be read" in page
+
+
+def test_a_reversal_without_its_original_is_for_a_person(charlie, account, day):
+    first, end, at = day
+    unnamed = line("UAE9BACK01", at, "Pay Bill Reversal to 2547****5678", gone="-250")
+    data = as_csv(account, first, end, paid(NUMBER, at), unnamed)
+
+    page = text(imported(charlie, account, data))
+
+    assert "KES 250 went back (UAE9BACK01), and the row does not name the" in page
+    assert "Some rows are for a person to look at" in page
 
 
 def test_disputed_money_is_shown_and_can_be_corrected(charlie, account, day):

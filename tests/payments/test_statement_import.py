@@ -323,6 +323,49 @@ def test_a_reversal_waits_until_its_original_is_known(load, payment, order):
         statement_import.catch_up()
 
 
+@pytest.fixture
+def unnamed():
+    """A reversal row that does not say what it undoes."""
+    return line(
+        "UAE9BACK01", AT + timedelta(hours=1), "Pay Bill Reversal to 2547****5678",
+        gone="-250.00", reason="Pay Bill Reversal",
+    )  # fmt: skip
+
+
+def test_a_reversal_that_names_no_original_is_for_a_person(load, payment, unnamed):
+    collection = called_back(payment)
+    rows = (paid(NUMBER, AT, reference=payment.reference), unnamed)
+
+    row = load(*rows)
+
+    assert row.bad_rows == [
+        {
+            "line": 7,
+            "reason": "KES 250 went back (UAE9BACK01), and the row does not name the"
+            " payment: look in M-Pesa's portal",
+        }
+    ]
+    # The file is complete all the same, and nothing is undone.
+    assert (row.covers_to, counts(row)) == (
+        NEXT,
+        {"payments": 1, "new_receipts": 0, "filled": 0, "movements": 1, "disputed": 0},
+    )
+    collection.refresh_from_db()
+    assert (collection.reversed_at, path_of(payment)[-1]) == (None, "completed")
+    assert load(*rows).bad_rows == row.bad_rows
+
+
+def test_a_refund_of_ours_without_its_original_is_no_news(load, payment, unnamed):
+    collection = called_back(payment)
+    reversals.prove_reversed(
+        collection.pk, receipt="UAE9BACK01", source=Source.STATUS, at=AT
+    )
+
+    row = load(paid(NUMBER, AT, reference=payment.reference), unnamed)
+
+    assert (row.bad_rows, row.movements) == ([], 1)
+
+
 def test_a_partial_reversal_is_told_and_undoes_nothing(load, payment, order):
     collection = called_back(payment)
 
