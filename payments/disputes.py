@@ -204,7 +204,9 @@ def dispute_claimed(account: MpesaAccount, number: str, why: str) -> None:
         ).exists()
         is_claim = collection.confirmed_at is None and not is_proven
         if is_claim and collection.receipt == number and not collection.disputed:
-            settle(collection, payment, why, source=Source.STATUS)
+            # A payment that it found or lost this moment is not ours to write to.
+            owner = payment if collection.payment == payment else None
+            settle(collection, owner, why, source=Source.STATUS)
 
 
 def settle(

@@ -135,6 +135,9 @@ def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
         logger.error("receipt %s: %s", receipt.number, receipt.alarm)
         if is_proof and not receipt.is_proven and receipt.collection_id is None:
             receipt.amount = told.amount
+        if is_proof:
+            # Is it counted, its money is to be compared.
+            receipt.look_at = now
     if is_better(told.payer, receipt.payer):
         receipt.payer = told.payer[:64]
     receipt.payer_name = receipt.payer_name or told.payer_name[:120]

@@ -240,6 +240,19 @@ def test_mpesas_books_have_another_amount_than_what_was_spent(
     ) == [(kes(250), why, None)]
 
 
+def test_another_amount_is_compared_whoever_told_it(account, order, manager):
+    """A file that is not complete disputes nothing by itself; and a reader may die."""
+    use(sight(account, Source.C2B), order, manager)
+    with transaction.atomic():
+        receipts.sight(account, Told(NUMBER, kes(25)), Source.STATEMENT)
+
+    for receipt_id in matching.due(10):
+        matching.look(receipt_id)
+
+    assert doubts()[0] == [(NUMBER, "We counted KES 250, M-Pesa told of KES 25.")]
+    assert matching.due(10) == []
+
+
 def test_a_notice_with_another_amount_disputes_nothing(account, order, manager):
     use(sight(account, Source.C2B), order, manager)
 
