@@ -440,6 +440,7 @@ def doubt_answered(
             and one.collection.payment is not None
             and one.collection.payment != taker
             and is_proved_apart(one.collection.payment)
+            and not _has_its_own(one.collection.payment)
         )
     ]
     if not used:
@@ -457,6 +458,47 @@ def doubt_answered(
         reason=f"Perhaps its money: receipt {', '.join(ours)}" if ours else PERHAPS,
         alarm=PERHAPS,
     )
+
+
+def wrongly_guessed(payment: Payment, proof: Proof) -> Collection | None:
+    """Money that was used or sent back and guessed to be this payment's, wrongly.
+
+    M-Pesa names another receipt for the payment now.
+    """
+    is_completed = payment.status in (PaymentStatus.COMPLETED, PaymentStatus.REVERSED)
+    if not is_completed or not outranks(proof.binding, Binding.FIT):
+        return None
+    guessed = Collection.objects.filter(
+        payment=payment,
+        binding=Binding.FIT,
+        receipt__isnull=False,
+        allocated=F("amount"),
+    )
+    return guessed.exclude(receipt=proof.receipt).first()
+
+
+def doubt_who_lacks(known: Collection, proof: Proof) -> None:
+    """Doubt money without a receipt of a payment that this receipt may be.
+
+    People used it, or M-Pesa sent it back, while it was guessed to be another's. Locks
+    that payment's order and it, as `take` does.
+    """
+    row = Receipt.objects.select_related("account").filter(collection=known).first()
+    if row is None or _is_for_a_sale_of_its_own(known):
+        return
+    for one in receipts.candidates(row):
+        order, other = locked(one.pk)
+        answered = receipts.receiptless().filter(payment=other, disputed="").first()
+        if answered is not None and answered.amount == known.amount:
+            doubt_answered(other, answered, proof)
+            news.publish(other, order, "payment.updated")
+            return
+
+
+def _is_for_a_sale_of_its_own(known: Collection) -> bool:
+    """Whether M-Pesa named the payment whose money it is by now."""
+    known.refresh_from_db()
+    return known.payment_id is not None and known.binding != Binding.FIT
 
 
 def alarm_of_late(order: Order, payment: Payment) -> str:

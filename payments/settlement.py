@@ -93,6 +93,15 @@ def record_success(order: Order, payment: Payment, proof: Proof) -> Outcome:
     """
     if proof.receipt is None:
         return _record_answer(order, payment, proof)
+    guessed = precedence.wrongly_guessed(payment, proof)
+    outcome = _record_receipt(order, payment, proof)
+    if guessed is not None and outcome != Outcome.RECEIPT_TAKEN:
+        precedence.doubt_who_lacks(guessed, proof)
+    return outcome
+
+
+def _record_receipt(order: Order, payment: Payment, proof: Proof) -> Outcome:
+    """M-Pesa says a receipt with it: a new one, or one that is counted already."""
     known = (
         Collection.objects.select_for_update(no_key=True)
         .filter(

@@ -108,11 +108,12 @@ def test_token_lives_30_min_and_its_refresh_12_h(bob, password):
         AccessToken(got.json()["access"]),
         AccessToken(refreshed.json()["access"]),
     ):
-        assert token["exp"] - token["iat"] == 30 * 60
+        # The second may turn between the two.
+        assert token["exp"] - token["iat"] in (30 * 60 - 1, 30 * 60)
         seen = Client().get("/api/orders", headers={"Authorization": f"Bearer {token}"})
         assert seen.json() == {"results": [], "next": None}
     refresh = RefreshToken(got.json()["refresh"])
-    assert refresh["exp"] - refresh["iat"] == 12 * 3600
+    assert refresh["exp"] - refresh["iat"] in (12 * 3600 - 1, 12 * 3600)
 
 
 def test_x_shop_names_the_shop(alice, duka):

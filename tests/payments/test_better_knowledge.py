@@ -174,6 +174,37 @@ def test_own_money_is_doubted_while_the_takers_guess_may_be_it(
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
 
 
+@pytest.mark.parametrize("went", ["kept", "sent back"])
+def test_money_is_doubted_when_used_money_is_no_longer_anothers(
+    account, payment, order, second, manager, went
+):
+    """It was guessed to be the first's; M-Pesa names another one for that."""
+    fail(payment)
+    fail(second)
+    used = sight(account, R2)
+    if went == "kept":
+        keep(manager, used)
+    else:
+        send_back(used.collection)
+    succeed(payment, None, Source.QUERY)
+    succeed(second, None, Source.QUERY)
+    assert [told(one)[1:] for one in (payment, second)][1] == ("", "")
+
+    assert succeed(payment, R1) == Outcome.ADDED
+
+    own = [("sale", kes(250), second.order_id)]
+    assert books()[0] == ("None", second, precedence.PERHAPS, own)
+    assert told(second) == ("completed", "", precedence.PERHAPS)
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+
+    succeed(second, R2)
+
+    named = [(R1, payment, ""), (R2, second, "")]
+    if went == "sent back":
+        named.insert(0, ("None", second, precedence.DOUBLE))
+    assert [row[:3] for row in books()] == named
+
+
 @pytest.mark.parametrize("is_pulled", [False, True])
 def test_who_loses_what_was_sent_back_has_its_own(account, duka, is_pulled):
     order = OrderFactory(shop=duka, total=400)
