@@ -483,8 +483,10 @@ def doubt_who_lacks(known: Collection, proof: Proof) -> None:
     People used it, or M-Pesa sent it back, while it was guessed to be another's. Locks
     that payment's order and it, as `take` does.
     """
+    known.refresh_from_db()
+    is_named = known.payment_id is not None and known.binding != Binding.FIT
     row = Receipt.objects.select_related("account").filter(collection=known).first()
-    if row is None or _is_for_a_sale_of_its_own(known):
+    if row is None or is_named:
         return
     for one in receipts.candidates(row):
         order, other = locked(one.pk)
@@ -493,12 +495,6 @@ def doubt_who_lacks(known: Collection, proof: Proof) -> None:
             doubt_answered(other, answered, proof)
             news.publish(other, order, "payment.updated")
             return
-
-
-def _is_for_a_sale_of_its_own(known: Collection) -> bool:
-    """Whether M-Pesa named the payment whose money it is by now."""
-    known.refresh_from_db()
-    return known.payment_id is not None and known.binding != Binding.FIT
 
 
 def alarm_of_late(order: Order, payment: Payment) -> str:

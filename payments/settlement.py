@@ -316,7 +316,8 @@ def _give_its_own(
 ) -> None:
     """Count the own money of a payment for which other money was guessed wrongly.
 
-    People had used it, or M-Pesa sent it back. M-Pesa said that it was paid, so its money is somewhere: the receipt is to follow.
+    People had used it, or M-Pesa sent it back. M-Pesa said that the payment was paid, so
+    its money is somewhere: the receipt is to follow.
     `order`, the taker's, is under its lock; the other payment's is locked.
     """
     if known.payment_id is None:
