@@ -340,15 +340,17 @@ def swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     """Exchange receipts: this payment's was guessed, and its own lies unbound.
 
     Both are of the same amount, so no shilling moves. Never with money that was used: it
-    went back, or pays, under its own number. A payment whose receipt is missing gives
-    its lack to the other, which is then merged by `matching`.
+    went back, or pays, under its own number; but a credit is only kept, and stays its
+    customer's if the receipt that it gets is seen to be that customer's too. A payment
+    whose receipt is missing gives its lack to the other, which is then merged by
+    `matching`.
     """
     if not outranks(proof.binding, Binding.FIT) or known.amount != payment.amount:
         return False
-    if known.allocated:
-        return False
     guessed = _guessed(payment)
-    if guessed is None:
+    if guessed is None or known.payment_id is not None:
+        return False
+    if known.allocated and not _stays_credit(payment, known, guessed):
         return False
     number = guessed.receipt
     _exchange_receipts(guessed, known)
@@ -364,6 +366,20 @@ def swap(payment: Payment, known: Collection, proof: Proof) -> bool:
     )
     news.publish(payment, payment.order, "payment.updated")
     return True
+
+
+def _stays_credit(payment: Payment, known: Collection, guessed: Collection) -> bool:
+    """Whether money kept as a credit may be that of the receipt guessed for a payment.
+
+    The payer of both is the payment's, as far as their numbers are shown.
+    """
+    kinds = {one.kind for one in ledger.current(known)}
+    row = Receipt.objects.filter(collection=guessed).first()
+    return (
+        kinds == {AllocationKind.CREDIT}
+        and row is not None
+        and receipts.fits_surely(row, payment)
+    )
 
 
 def merge(payment: Payment, known: Collection, proof: Proof) -> bool:

@@ -120,6 +120,8 @@ def _record_receipt(order: Order, payment: Payment, proof: Proof) -> Outcome:
         spent = precedence.used_before(payment)
         if spent is not None:
             precedence.part(payment, spent, proof)
+    if known is not None and is_completed and precedence.swap(payment, known, proof):
+        return Outcome.FILLED
     if known is not None and (known.payment_id is not None or known.allocated):
         _give_its_own(order, payment, known, proof)
         known = precedence.take(payment, known, proof)

@@ -495,7 +495,8 @@ class Books:
                 (prompt is not None and prompt.has_lied)
                 or is_paid_twice
                 or is_corrected.exists()
-                or payment.alarm in TAKEN,
+                or payment.alarm in TAKEN
+                or _took_a_credit(payment),
                 f"payment {payment.pk} calls a person for nothing: {payment.alarm}",
             )
 
@@ -540,6 +541,18 @@ def _corrected() -> QuerySet[Allocation]:
     """What was counted twice, and corrected away: whole collections only."""
     return Allocation.objects.filter(
         kind=AllocationKind.CORRECTION, amount=F("collection__amount")
+    )
+
+
+def _took_a_credit(payment: Payment) -> bool:
+    """Whether its money had been kept for a customer, who has none of it now."""
+    told = payment.events.filter(reason=precedence.WAS_CREDIT)
+    return (
+        payment.alarm == precedence.WAS_CREDIT
+        and Allocation.objects.filter(
+            releases__kind=AllocationKind.CREDIT,
+            created_at__in=told.values("created_at"),
+        ).exists()
     )
 
 

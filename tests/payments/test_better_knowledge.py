@@ -8,6 +8,7 @@ from payments import (
     corrections,
     disputes,
     drawer,
+    ledger,
     matching,
     precedence,
     refunds,
@@ -20,7 +21,17 @@ from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory, ShopFactory
 from tests.support.facts import kes, sale_of
-from tests.support.own_till import FULL, R1, R2, fail, kinds, own_till, sight, succeed
+from tests.support.own_till import (
+    FULL,
+    MASKED,
+    R1,
+    R2,
+    fail,
+    kinds,
+    own_till,
+    sight,
+    succeed,
+)
 
 
 pytestmark = pytest.mark.django_db
@@ -252,6 +263,48 @@ def test_a_callback_takes_a_credit_back_as_if_nobody_had_asked(
         assert told(made) == ("completed", "", precedence.ANOTHER_SALES)
         assert sale_of(other) == ("paid", kes(250), kes(0), kes(0))
     assert succeed(payment, R1) == Outcome.DUPLICATE
+
+
+def test_a_credit_stays_when_its_receipt_and_a_guessed_one_change_places(
+    account, payment, order, manager
+):
+    """One customer paid twice: by hand, and at the prompt."""
+    sight(account, R1)
+    succeed(payment, None, Source.QUERY)
+    assert told(payment) == ("completed", R1, "")
+    credit = keep(manager, sight(account, R2))
+
+    assert succeed(payment, R2) == Outcome.FILLED
+
+    assert books() == [
+        (R1, None, "", [("credit", kes(250), None)]),
+        (R2, payment, "", [("sale", kes(250), order.pk)]),
+    ]
+    assert ledger.current(Collection.objects.get(receipt=R1)).get() == credit
+    assert told(payment) == ("completed", R2, "")
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_credit_that_is_used_or_perhaps_anothers_does_not_stay(
+    account, payment, order, manager, duka, is_used
+):
+    sight(account, R1, payer=MASKED if is_used else "")
+    succeed(payment, None, Source.QUERY)
+    credit = keep(manager, sight(account, R2))
+    other = OrderFactory(shop=duka)
+    made = apply(manager, f"allocation:{credit.pk}", other) if is_used else None
+
+    assert succeed(payment, R2) == Outcome.FILLED
+
+    assert books() == [
+        (R1, None, "", []),
+        (R2, payment, "", [("sale", kes(250), order.pk)]),
+    ]
+    if made is None:
+        assert told(payment) == ("completed", R2, precedence.WAS_CREDIT)
+    else:
+        assert told(payment) == ("completed", R2, "")
+        assert told(made) == ("completed", "", precedence.ANOTHER_SALES)
 
 
 def test_a_callback_leaves_a_surplus_that_was_used_for_another_sale(
