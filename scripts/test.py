@@ -31,8 +31,8 @@ NOTHING_COLLECTED = 5  # pytest's exit status
 class Pass:
     """One run of pytest: its name, its markers, and what it wants.
 
-    `folder`: where its tests are, if not everywhere. `part`: which of them it runs, if
-    not all (tests/support/passes.py).
+    `folder`: where its tests are, if not everywhere. `parts`: how it is cut, if the
+    whole suite runs; `part`: which of them this is (tests/support/passes.py).
     """
 
     name: str
@@ -40,21 +40,33 @@ class Pass:
     wants_postgres: bool = False
     wants_browser: bool = False
     folder: str = ""
+    parts: tuple[str, ...] = ()
     part: str = ""
 
 
 PASSES = {
     "sqlite": Pass("SQLite", "not browser and not race"),
     "fast": Pass("SQLite, fast ones", "not browser and not race and not slow"),
-    "postgres": Pass("PostgreSQL and Redis", "not browser", wants_postgres=True),
+    "postgres": Pass(
+        "PostgreSQL and Redis",
+        "not browser",
+        wants_postgres=True,
+        parts=("postgres-1", "postgres-2"),
+    ),
     "race": Pass("races on PostgreSQL", "race", wants_postgres=True),
-    "browser": Pass("browser", "browser", wants_browser=True, folder="tests/browser"),
+    "browser": Pass(
+        "browser",
+        "browser",
+        wants_browser=True,
+        folder="tests/browser",
+        parts=("browser-1", "browser-2", "browser-3"),
+    ),
 }
 WHOLE_SUITE = ("sqlite", "postgres", "browser")
-# A browser waits more than it works, and passes wait too: so many run side by side.
-LANES = 2
-# Small parts fill the lanes to the end, whichever of the databases takes longer.
-BROWSER_PARTS = ("1", "2", "3")
+CORES = 2
+# A third of their time the passes wait, for processes and browsers: so many run side by
+# side. Small parts fill the lanes to the end.
+LANES = 3
 
 
 def main() -> int:
@@ -86,10 +98,10 @@ def what_is_missing(chosen: list[Pass]) -> list[str]:
 
 
 def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, float]]:
-    """Run the passes, on two cores two at a time, and return how they ended."""
+    """Run the passes, side by side on two cores, and return how they ended."""
     if {PASSES["sqlite"], PASSES["postgres"]} <= set(chosen):
         os.environ["BOTH_PASSES_RUN"] = "1"  # tests/support/passes.py parts them
-    if (os.cpu_count() or 1) < LANES:
+    if (os.cpu_count() or 1) < CORES:
         return [(one.name, *run(one, arguments)) for one in chosen]
     if not any(map(is_path, arguments)):
         chosen = [part for one in chosen for part in parts_of(one)]
@@ -113,11 +125,7 @@ def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, fl
 
 
 def parts_of(one: Pass) -> list[Pass]:
-    if not one.wants_browser:
-        return [one]
-    return [
-        replace(one, name=f"{one.name} {part}", part=part) for part in BROWSER_PARTS
-    ]
+    return [replace(one, name=part, part=part) for part in one.parts] or [one]
 
 
 def run(

@@ -31,10 +31,18 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def simulator():
+@pytest.fixture(scope="session")
+def simulator_process():
     with SimulatorProcess() as process:
         yield process
+
+
+@pytest.fixture
+def simulator(simulator_process):
+    """M-Pesa as it is on its first day."""
+    simulator_process.reset()
+    yield simulator_process
+    simulator_process.reset()
 
 
 def type_into(field: Locator, text: str):

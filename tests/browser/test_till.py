@@ -8,7 +8,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import SIZES, Till, rows
 from tests.support.servers import Installation, WebProcess
-from tests.support.simulator import SimulatorProcess
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -30,9 +29,8 @@ STILL = """async () => {
 
 
 @pytest.fixture(scope="module")
-def simulator():
-    with SimulatorProcess() as process:
-        yield process
+def simulator(simulator_process):
+    return simulator_process
 
 
 @pytest.fixture(scope="module")

@@ -104,8 +104,7 @@ def is_read_through(account):
     return account.pulled_until and not account.pull_leased_until
 
 
-@pytest.mark.parametrize("kind", ["csv", "xlsx"])
-@pytest.mark.parametrize("times", ["day_first", "iso"])
+@pytest.mark.parametrize(("kind", "times"), [("csv", "day_first"), ("xlsx", "iso")])
 def test_a_receipt_comes_from_the_statement(
     healed_without_receipt, sale, mpesa, shopfront, owner, paybill, kind, times
 ):

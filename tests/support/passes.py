@@ -34,13 +34,24 @@ ON_POSTGRESQL_ALONE = (
     "tests/pages/",
 )
 BOTH_PASSES_RUN = bool(os.environ.get("BOTH_PASSES_RUN"))
-# The browser's files in parts that take about as long as each other (scripts/test.py
-# runs them by their names). What is not named here is in the last one.
+# Passes in parts that take about as long as each other (scripts/test.py runs them by
+# their names). The last part of a pass, which names nothing, has what no other has.
 PARTS = {
-    "1": ("test_books", "test_doctor", "test_settings"),
-    "2": ("test_by_hand", "test_failures", "test_second_step"),
+    "postgres-1": (
+        "tests/concurrency/",
+        "tests/crashes/",
+        "tests/isolation/",
+        "tests/journeys/",
+    ),
+    "postgres-2": (),
+    "browser-1": tuple(
+        f"tests/browser/test_{name}" for name in ("books", "doctor", "settings")
+    ),
+    "browser-2": tuple(
+        f"tests/browser/test_{name}" for name in ("by_hand", "failures", "second_step")
+    ),
+    "browser-3": (),
 }
-LAST_PART = "3"
 PART = os.environ.get("TESTS_PART", "")
 ALLOWED_SKIPS: tuple[str, ...] = ()
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -66,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         is_out = (
             item.nodeid.startswith(folders)
-            or (PART and part_of(item) != PART)
+            or (PART and not is_of(PART, item.nodeid))
             or any(item.get_closest_marker(name) for name in left_out)
         )
         (dropped if is_out else kept).append(item)
@@ -75,11 +86,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-def part_of(item: pytest.Item) -> str:
-    for part, files in PARTS.items():
-        if item.path.stem in files:
-            return part
-    return LAST_PART
+def is_of(part: str, nodeid: str) -> bool:
+    """Whether a test is in this part of its pass: each is in exactly one."""
+    if PARTS[part]:
+        return nodeid.startswith(PARTS[part])
+    family = part.partition("-")[0]
+    others = [names for name, names in PARTS.items() if name.startswith(family)]
+    return not nodeid.startswith(tuple(one for names in others for one in names))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport):

@@ -49,10 +49,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-# What `manage.py demo_data --json` does, in its two parts: the shops, whose passwords
-# take seconds to hash, and then what the simulator of one installation is told.
+# What `manage.py demo_data --json` loads. What it tells the simulator besides, a worker
+# tells it too.
 LOAD = "import json; from payments import demo; print(json.dumps(demo.load()))"
-REGISTER = "from payments import demo; assert demo.register()"
 
 
 @functools.cache
@@ -114,7 +113,6 @@ class Installation:
             **environment,
         }
         self.demo = _copy_of_the_demo_shops(database)
-        self.manage("shell", "--no-imports", "-c", REGISTER)
 
     def manage(self, *command: str) -> str:
         """Run a management command; return what it printed."""
