@@ -13,10 +13,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.styles import Font
-
 from payments import failures
 from smartduka.lib import clock
 from smartduka.lib.money import whole
@@ -89,6 +85,11 @@ def _csv(rows: Iterable[list[Cell]]) -> bytes:
 
 
 def _xlsx(rows: Iterable[list[Cell]]) -> bytes:
+    # Slow to load, and seldom needed:
+    from openpyxl import Workbook  # noqa: PLC0415 -- see above
+    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415 -- see above
+    from openpyxl.styles import Font  # noqa: PLC0415 -- see above
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet("Failed payments")
     sheet.freeze_panes = "A2"

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-import openpyxl
-
 from smartduka.lib.errors import DomainError
 
 
@@ -173,6 +171,8 @@ def _records(lines: list[str], delimiter: str, before: int) -> Iterator[Line]:
 def _from_workbook(
     data: bytes, is_header: Callable[[tuple[str, ...]], bool], most: int | None
 ) -> Table:
+    import openpyxl  # noqa: PLC0415 -- slow to load, and seldom needed
+
     _check_parts(data)
     try:
         book = openpyxl.load_workbook(

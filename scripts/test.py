@@ -31,35 +31,51 @@ NOTHING_COLLECTED = 5  # pytest's exit status
 class Pass:
     """One run of pytest: its name, its markers, and what it wants.
 
-    `folder`: where its tests are, if not everywhere. `parts`: how it is cut, if the
-    whole suite runs; `part`: which of them this is (tests/support/passes.py).
+    `where`: the paths of its tests, if not all; `without`: those that are left out.
+    `parts`: the paths of what is run by itself where the whole suite runs, so that the
+    passes take about as long as each other. `rounds`: how often crowds are let loose
+    (tests/concurrency/racing.py).
     """
 
     name: str
     markers: str
     wants_postgres: bool = False
     wants_browser: bool = False
-    folder: str = ""
-    parts: tuple[str, ...] = ()
-    part: str = ""
+    where: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    parts: tuple[tuple[str, ...], ...] = ()
+    rounds: int = 5
+
+
+def _browser_files(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/browser/test_{name}.py" for name in names)
 
 
 PASSES = {
-    "sqlite": Pass("SQLite", "not browser and not race"),
+    "sqlite": Pass(
+        "SQLite",
+        "not browser and not race",
+        parts=(("tests/journeys", "tests/payments/test_chaos.py", "tests/smartduka"),),
+    ),
     "fast": Pass("SQLite, fast ones", "not browser and not race and not slow"),
     "postgres": Pass(
         "PostgreSQL and Redis",
         "not browser",
         wants_postgres=True,
-        parts=("postgres-1", "postgres-2"),
+        parts=(
+            ("tests/concurrency", "tests/crashes", "tests/isolation", "tests/journeys"),
+        ),
     ),
-    "race": Pass("races on PostgreSQL", "race", wants_postgres=True),
+    "race": Pass("races on PostgreSQL", "race", wants_postgres=True, rounds=20),
     "browser": Pass(
         "browser",
         "browser",
         wants_browser=True,
-        folder="tests/browser",
-        parts=("browser-1", "browser-2", "browser-3"),
+        where=("tests/browser",),
+        parts=(
+            _browser_files("books", "doctor", "settings"),
+            _browser_files("by_hand", "failures", "second_step"),
+        ),
     ),
 }
 WHOLE_SUITE = ("sqlite", "postgres", "browser")
@@ -104,7 +120,9 @@ def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, fl
     if (os.cpu_count() or 1) < CORES:
         return [(one.name, *run(one, arguments)) for one in chosen]
     if not any(map(is_path, arguments)):
-        chosen = [part for one in chosen for part in parts_of(one)]
+        parts = [part for one in chosen for part in parts_of(one)]
+        # What takes longest, the rest of a pass, begins first.
+        chosen = sorted(parts, key=lambda one: bool(one.where))
     first, *others = chosen
     with contextlib.ExitStack() as stack:
         kept = {
@@ -125,7 +143,13 @@ def run_all(chosen: list[Pass], arguments: list[str]) -> list[tuple[str, int, fl
 
 
 def parts_of(one: Pass) -> list[Pass]:
-    return [replace(one, name=part, part=part) for part in one.parts] or [one]
+    """Cut a pass: the rest of it, then its parts."""
+    apart = tuple(path for paths in one.parts for path in paths)
+    numbered = enumerate(one.parts, start=2)
+    return [
+        replace(one, without=apart),
+        *(replace(one, name=f"{one.name} {n}", where=paths) for n, paths in numbered),
+    ]
 
 
 def run(
@@ -140,7 +164,9 @@ def run(
     if one.wants_browser and not services.chromium_binary():
         print("Left out: there is no Chromium here.", file=output)
         return 0, 0.0
-    where = [one.folder] if one.folder and not any(map(is_path, arguments)) else []
+    where = [*one.where, *(f"--ignore={path}" for path in one.without)]
+    if any(map(is_path, arguments)):
+        where = []
     with environment_for(one) as environment:
         status = subprocess.run(
             [sys.executable, "-m", "pytest", "-m", one.markers, *arguments, *where],
@@ -163,7 +189,7 @@ def environment_for(one: Pass) -> Iterator[dict[str, str]]:
     # Hundreds of processes are started: each would compile all our files anew.
     outside = ("DATABASE_URL", "REDIS_URL", "SMARTDUKA_PROCESS", NO_BYTECODE)
     environment = {k: v for k, v in os.environ.items() if k not in outside}
-    environment["TESTS_PART"] = one.part
+    environment["RACE_ROUNDS"] = str(one.rounds)
     with contextlib.ExitStack() as stack:
         if one.wants_postgres:
             environment["DATABASE_URL"] = stack.enter_context(services.postgres())

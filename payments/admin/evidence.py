@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_safe
 
-from payments import evidence, evidence_pdf
+from payments import evidence
 from payments.admin import cells as words
 from payments.evidence import Evidence
 from payments.evidence_rows import Kind
@@ -93,6 +93,10 @@ class EvidencePages(BookAdmin):
 
     def evidence_pdf_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Hand out the evidence as a PDF, and write down who took it."""
+        from payments import (  # noqa: PLC0415 -- slow to load, and seldom needed
+            evidence_pdf,
+        )
+
         found = self._gathered(request, object_id)
         response = HttpResponse(
             evidence_pdf.drawn(found), content_type="application/pdf"

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import openpyxl
-
 from payments.simulator import msisdn
 from payments.simulator.accounts import Account
 from payments.simulator.clock import EAST_AFRICA
@@ -103,6 +101,8 @@ def csv_of(statement: Statement, *, style: Style) -> bytes:
 
 def xlsx_of(statement: Statement, *, style: Style) -> bytes:
     """Return the statement as a workbook of one sheet; amounts are numbers."""
+    import openpyxl  # noqa: PLC0415 -- slow to load, and seldom needed
+
     book = openpyxl.Workbook()
     sheet = book.active
     assert sheet is not None  # a new workbook has one

@@ -18,7 +18,7 @@ NO_PAGES = re.compile(r"/(logout|autocomplete|jsi18n)/|/r/|\.(csv|xlsx|pdf|json)
 # A question of the home page; other choices are the same list, shorter.
 QUESTION = re.compile(r"look=\w+|day=today")
 # Pages of one kind differ by their rows: so many of each are opened.
-OF_EACH_KIND = 3
+OF_EACH_KIND = 2
 WIDE = """() => {
   const page = document.documentElement;
   if (page.scrollWidth <= page.clientWidth) return "";

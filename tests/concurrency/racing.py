@@ -7,6 +7,7 @@ a moment and goes on alone.
 """
 
 import contextlib
+import os
 import threading
 
 import pytest
@@ -15,6 +16,8 @@ from django.db.models import QuerySet
 
 
 JOIN_LIMIT_S = 40.0
+# How often a crowd is let loose: `make test-race` does it more often than the suite.
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "5"))
 # Every module of races carries these.
 MARKS = [
     pytest.mark.postgres,

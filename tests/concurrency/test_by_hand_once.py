@@ -16,7 +16,7 @@ from payments.models import (
     Sighting,
 )
 from smartduka.lib import clock
-from tests.concurrency.racing import MARKS, kinds, together
+from tests.concurrency.racing import MARKS, ROUNDS, kinds, together
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support import by_hand
 from tests.support.callbacks import success
@@ -24,7 +24,6 @@ from tests.support.callbacks import success
 
 pytestmark = MARKS
 
-ROUNDS = 10
 AT_ONCE = 50
 ACCEPTED = (200, {"ResultCode": 0, "ResultDesc": "Accepted"})
 

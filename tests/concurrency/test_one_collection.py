@@ -15,14 +15,13 @@ from payments.models import (
     PaymentEvent,
 )
 from shops.models import StockMovement
-from tests.concurrency.racing import MARKS, kinds, together
+from tests.concurrency.racing import MARKS, ROUNDS, kinds, together
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support.callbacks import RECEIPT, success
 
 
 pytestmark = MARKS
 
-ROUNDS = 20
 AT_ONCE = 50
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 

@@ -10,14 +10,13 @@ from orders.models import Order
 from payments import accounts, guards, intents, prompting
 from payments.models import Payment
 from shops import tenancy
-from tests.concurrency.racing import MARKS, kinds, together
+from tests.concurrency.racing import MARKS, ROUNDS, kinds, together
 from tests.factories import OrderFactory
 from tests.support.simulator import SimulatorProcess
 
 
 pytestmark = MARKS
 
-ROUNDS = 20
 AT_ONCE = 200
 URL = "/api/payments/mpesa/initiate"
 PHONE = "254712345678"

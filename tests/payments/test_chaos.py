@@ -41,7 +41,6 @@ def told(result):
     [
         11,
         pytest.param(12, marks=pytest.mark.once),
-        pytest.param(13, marks=pytest.mark.once),
     ],
 )
 def test_every_shilling_ends_in_one_place(seed):
@@ -55,17 +54,17 @@ def test_every_shilling_ends_in_one_place(seed):
 
 @pytest.mark.sqlite
 def test_a_seed_replays_identically():
-    first = run.play(21, events=150)
+    first = run.play(21, events=80)
     ids = sorted(Payment.objects.values_list("pk", flat=True))
     database.clear()
-    second = run.play(21, events=150)
+    second = run.play(21, events=80)
 
     assert (first.wrong, first.figures, first.trace, first.places) == (
         second.wrong, second.figures, second.trace, second.places,
     )  # fmt: skip
     assert sorted(Payment.objects.values_list("pk", flat=True)) == ids
     database.clear()
-    assert run.play(22, events=150).trace != first.trace
+    assert run.play(22, events=80).trace != first.trace
 
 
 def first_failure(off, *, seeds=4, events=1200, rates=HOSTILE):

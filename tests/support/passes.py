@@ -34,25 +34,6 @@ ON_POSTGRESQL_ALONE = (
     "tests/pages/",
 )
 BOTH_PASSES_RUN = bool(os.environ.get("BOTH_PASSES_RUN"))
-# Passes in parts that take about as long as each other (scripts/test.py runs them by
-# their names). The last part of a pass, which names nothing, has what no other has.
-PARTS = {
-    "postgres-1": (
-        "tests/concurrency/",
-        "tests/crashes/",
-        "tests/isolation/",
-        "tests/journeys/",
-    ),
-    "postgres-2": (),
-    "browser-1": tuple(
-        f"tests/browser/test_{name}" for name in ("books", "doctor", "settings")
-    ),
-    "browser-2": tuple(
-        f"tests/browser/test_{name}" for name in ("by_hand", "failures", "second_step")
-    ),
-    "browser-3": (),
-}
-PART = os.environ.get("TESTS_PART", "")
 ALLOWED_SKIPS: tuple[str, ...] = ()
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -75,24 +56,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folders = ON_POSTGRESQL_ALONE if BOTH_PASSES_RUN else ()
     kept, dropped = [], []
     for item in items:
-        is_out = (
-            item.nodeid.startswith(folders)
-            or (PART and not is_of(PART, item.nodeid))
-            or any(item.get_closest_marker(name) for name in left_out)
+        is_out = item.nodeid.startswith(folders) or any(
+            item.get_closest_marker(name) for name in left_out
         )
         (dropped if is_out else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
-
-
-def is_of(part: str, nodeid: str) -> bool:
-    """Whether a test is in this part of its pass: each is in exactly one."""
-    if PARTS[part]:
-        return nodeid.startswith(PARTS[part])
-    family = part.partition("-")[0]
-    others = [names for name, names in PARTS.items() if name.startswith(family)]
-    return not nodeid.startswith(tuple(one for names in others for one in names))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport):
