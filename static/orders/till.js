@@ -427,6 +427,28 @@ sheet.addEventListener("trouble", ({ detail }) => {
   sheet.showTrouble(note);
 });
 
+// A press that begins on one button and ends on the one that took its place is no
+// click: what may change by itself does not change under a finger.
+const refreshes = { pill: refreshPill, goods: refreshGoods };
+const postponed = new Set();
+let isPressed = false;
+document.addEventListener("pointerdown", () => (isPressed = true), true);
+for (const name of ["pointerup", "pointercancel", "blur"])
+  window.addEventListener(name, () => setTimeout(release), true);
+for (const id of Object.keys(refreshes))
+  $(id).addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (!isPressed) return;
+    detail.shouldSwap = false;
+    postponed.add(id);
+  });
+
+function release() {
+  isPressed = false;
+  const ids = [...postponed];
+  postponed.clear();
+  for (const id of ids) refreshes[id]();
+}
+
 $("goods").addEventListener("htmx:afterSwap", () => {
   $("goods").dataset.search = $("search").value.trim();
   drawCounts(cart);

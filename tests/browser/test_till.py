@@ -425,6 +425,36 @@ def test_back_button_leaves_the_sheet_and_forward_brings_it_back(till, goods):
     till.expect_state("waiting")
 
 
+@pytest.mark.parametrize(
+    ("phone", "pressed", "refreshed", "seen"),
+    [
+        ("0700000142", ".tile", "#search-form", "#lines .line"),
+        ("0700000143", "#pill-button", "#pill", "#queue"),
+    ],
+)
+def test_press_is_heard_though_what_is_pressed_is_refreshed(
+    till, goods, phone, pressed, refreshed, seen
+):
+    """Each sale that ends refreshes goods and pill, just when the next one begins."""
+    page = till.page
+    add(till, goods[0])
+    till.send_to(phone)
+    till.expect_state("waiting")
+    page.locator("#next").click()
+    expect(page.locator(seen)).to_be_hidden()
+    expect(page.locator("#pill-button")).to_be_visible()
+
+    page.locator(pressed).first.hover()
+    page.mouse.down()
+    with page.expect_response(lambda answer: answer.ok):
+        page.evaluate("where => window.htmx.trigger(where, 'refresh')", refreshed)
+    page.wait_for_timeout(300)
+    with page.expect_response(lambda answer: answer.ok):  # it is refreshed after all
+        page.mouse.up()
+
+    expect(page.locator(seen)).to_be_visible()
+
+
 def test_sale_that_is_not_there_is_told(till, installation):
     till.page.goto(
         f"{installation.url}/till/?sale=00000000-0000-4000-8000-000000000000"
