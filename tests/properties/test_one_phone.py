@@ -31,7 +31,7 @@ from tests.support.own_till import FULL, fail, kinds, own_till, sight, succeed
 
 pytestmark = pytest.mark.django_db
 
-COURSES = int(os.environ.get("COURSES", "60"))
+COURSES = int(os.environ.get("COURSES", "40"))
 NUMBERS = ("UAE5B2K9QT", "UAE5B2K9QU", "UAE5B2K9QV", "UAE5B2K9QW")
 WHY = "So it was"
 
