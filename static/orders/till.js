@@ -433,8 +433,10 @@ const refreshes = { pill: refreshPill, goods: refreshGoods };
 const postponed = new Set();
 let isPressed = false;
 document.addEventListener("pointerdown", () => (isPressed = true), true);
-for (const name of ["pointerup", "pointercancel", "blur"])
-  window.addEventListener(name, () => setTimeout(release), true);
+for (const name of ["pointerup", "pointercancel"])
+  document.addEventListener(name, () => setTimeout(release), true);
+// The window's own, not that of a field which the press takes the focus from.
+window.addEventListener("blur", () => setTimeout(release));
 for (const id of Object.keys(refreshes))
   $(id).addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (!isPressed) return;
