@@ -120,9 +120,10 @@ def _record_receipt(order: Order, payment: Payment, proof: Proof) -> Outcome:
         spent = precedence.used_before(payment)
         if spent is not None:
             precedence.part(payment, spent, proof)
-    if known is not None and is_completed and precedence.swap(payment, known, proof):
-        return Outcome.FILLED
     if known is not None and (known.payment_id is not None or known.allocated):
+        # Of what is used a credit may stay, under the receipt that was guessed.
+        if is_completed and precedence.swap(payment, known, proof):
+            return Outcome.FILLED
         _give_its_own(order, payment, known, proof)
         known = precedence.take(payment, known, proof)
     if known is not None:
