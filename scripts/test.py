@@ -164,9 +164,9 @@ def run(
     if one.wants_browser and not services.chromium_binary():
         print("Left out: there is no Chromium here.", file=output)
         return 0, 0.0
-    where = [*one.where, *(f"--ignore={path}" for path in one.without)]
-    if any(map(is_path, arguments)):
-        where = []
+    where: list[str] = []
+    if not any(map(is_path, arguments)):
+        where = [*one.where, *(f"--ignore={path}" for path in one.without)]
     with environment_for(one) as environment:
         status = subprocess.run(
             [sys.executable, "-m", "pytest", "-m", one.markers, *arguments, *where],

@@ -93,9 +93,7 @@ class EvidencePages(BookAdmin):
 
     def evidence_pdf_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Hand out the evidence as a PDF, and write down who took it."""
-        from payments import (  # noqa: PLC0415 -- slow to load, and seldom needed
-            evidence_pdf,
-        )
+        from payments import evidence_pdf  # noqa: PLC0415 -- slow to load
 
         found = self._gathered(request, object_id)
         response = HttpResponse(
