@@ -68,8 +68,17 @@ def wait_for_room(limits: Sequence[tuple[str, str, str]]) -> tuple[str, int] | N
                 continue
             is_full = usage["count"] >= usage["limit"] if only_look else False
             if is_full or usage["should_limit"]:
-                return group, max(1, usage["time_left"])
+                return group, seconds_to_room(usage)
     return None
+
+
+def seconds_to_room(usage: dict[str, int]) -> int:
+    """Return the seconds until a spent limit has room again; at least 1.
+
+    The second in which a window ends still belongs to it (django-ratelimit's
+    `_get_window`), so that room comes one second after `time_left`.
+    """
+    return max(1, usage["time_left"] + 1)
 
 
 def use_once(key: str, lifetime_s: int) -> bool:

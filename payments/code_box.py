@@ -205,7 +205,7 @@ def _count(access: Access) -> None:
     ):
         usage = budget.usage_of(group, str(key), rate)
         if usage is not None and usage["should_limit"]:
-            raise TooManyCodes(details={"retryAfter": usage["time_left"] + 1})
+            raise TooManyCodes(details={"retryAfter": budget.seconds_to_room(usage)})
 
 
 def _resolve(shop: Shop, number: str) -> None:

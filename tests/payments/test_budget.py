@@ -1,10 +1,13 @@
 """Questions per account and minute: most of them for those who wait."""
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from django_ratelimit import core as ratelimit
 from redis.exceptions import ConnectionError as RedisDown
 
 from payments import budget
@@ -17,6 +20,10 @@ pytestmark = pytest.mark.django_db
 def _ten_a_minute(settings):
     settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 10
     settings.QUESTIONS_OLD_SHARE = 0.2
+
+
+def at(monkeypatch, second):
+    monkeypatch.setattr(ratelimit, "time", SimpleNamespace(time=lambda: second))
 
 
 def taken(account, count, *, young):
@@ -70,8 +77,27 @@ def test_a_use_is_told_with_its_limit():
     for _ in range(2):
         usage = budget.usage_of("push", "1", "1/m")
 
-    assert (usage["count"], usage["limit"], usage["should_limit"]) == (2, 1, True)
-    assert 0 < usage["time_left"] <= 60
+    assert usage.pop("time_left") in range(60)  # 0 in the window's last second
+    assert usage == {"count": 2, "limit": 1, "should_limit": True}
+
+
+def test_who_waits_as_told_finds_room(monkeypatch):
+    """Whichever second of the window it is, its last one too; a second less fails."""
+    start = int(time.time())
+    limits = [("push", "1", "1/m")]
+    waits = set()
+    for second in range(start, start + 60):
+        cache.clear()
+        at(monkeypatch, second)
+        budget.wait_for_room(limits)
+        [group, wait_s] = budget.wait_for_room(limits)
+        waits.add(wait_s)
+
+        at(monkeypatch, second + wait_s - 1)
+        assert budget.wait_for_room(limits) == (group, 1)
+        at(monkeypatch, second + wait_s)
+        assert budget.wait_for_room(limits) is None
+    assert waits == set(range(1, 61))
 
 
 def test_a_key_is_used_once():
