@@ -696,13 +696,13 @@ def test_initiate_asks_within_a_short_limit(bob, mpesa, prompt, order, settings)
     assert settings.ASK_FIRST_LIMIT_S == 3
     settings.ASK_FIRST_LIMIT_S = 0.2
     prompt(bob, order)
-    mpesa.faults(query_slow_s=1.5)
+    mpesa.faults(query_slow_s=5)
     started = time.monotonic()
 
     response = bob.post(INITIATE, asking(order, phoneNumber="0722000111"))
 
     refusal(response, 409, "MPESA_006")
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 4
     assert mpesa.pushes == 1
 
 

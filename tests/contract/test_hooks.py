@@ -579,7 +579,7 @@ def test_good_token_processing_takes_over_2_s_is_kept_and_due_again(
     finally:
         lock.__exit__()
 
-    assert 0.3 <= took_s < 2
+    assert 0.3 <= took_s < 10
     payment.refresh_from_db()
     assert payment.status == "pending"
     [notice] = kept()

@@ -82,7 +82,7 @@ def test_8_askers_return_within_their_limit(oauth, daraja, account):
     )
 
     assert {answer.kind for answer in answers} == {Answered.NOT_ASKED}
-    assert longest_s < 2
+    assert longest_s < 3.5
     assert (oauth.gets, oauth.posts) == (1, 0)
 
 
@@ -92,7 +92,7 @@ def test_8_pushes_give_up_as_certain(oauth, daraja, account, ask):
     assert {(error.certain, error.reason, error.may_retry) for error in errors} == {
         (True, FailureReason.MPESA_UNREACHABLE, True)
     }
-    assert longest_s < 2
+    assert longest_s < 3.5
     assert oauth.posts == 0
 
 
@@ -107,7 +107,7 @@ def test_who_waited_for_a_token_that_failed_does_not_try_again(
 
 def test_a_hasty_question_does_not_wait_for_a_patient_one(oauth, daraja, account):
     patient = threading.Thread(
-        target=daraja.query, args=(account, CHECKOUT_ID), kwargs={"limit_s": 3}
+        target=daraja.query, args=(account, CHECKOUT_ID), kwargs={"limit_s": 9}
     )
     patient.start()
     wait_until(lambda: oauth.gets == 1)
@@ -115,7 +115,7 @@ def test_a_hasty_question_does_not_wait_for_a_patient_one(oauth, daraja, account
 
     answer = daraja.query(account, CHECKOUT_ID, limit_s=0.2)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert answer == QueryAnswer(Answered.NOT_ASKED, description="no token in time")
     oauth.released.set()
     patient.join(10)
@@ -131,9 +131,9 @@ def test_the_failure_of_a_hasty_one_is_that_of_the_patient_behind_it(
     wait_until(lambda: oauth.gets == 1)
     began = time.monotonic()
 
-    daraja.query(account, CHECKOUT_ID, limit_s=3)
+    daraja.query(account, CHECKOUT_ID, limit_s=9)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert oauth.gets == 1
     hasty.join(10)
 

@@ -105,7 +105,8 @@ def test_the_fetch_is_told_how_much_time_is_left():
 
     obtain(source, limit_s=2.0)
 
-    assert source.left == [pytest.approx(2.0, abs=0.2)]
+    [left_s] = source.left
+    assert 1 < left_s <= 2
 
 
 def test_no_time_left_means_no_fetch():

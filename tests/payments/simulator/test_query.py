@@ -144,7 +144,7 @@ def test_query_can_be_down(simulator, merchant):
 def test_query_can_be_slow_for_one_phone_only(simulator, merchant):
     slow = merchant.pushed()
     quick = merchant.pushed(phone="254712345679")
-    simulator.faults(query_slow_s={"value": 0.5, "phone": "0712345678"})
+    simulator.faults(query_slow_s={"value": 1, "phone": "0712345678"})
 
     started = time.monotonic()
     merchant.query(quick)
@@ -152,4 +152,4 @@ def test_query_can_be_slow_for_one_phone_only(simulator, merchant):
     merchant.query(slow)
     slow_s = time.monotonic() - started - quick_s
 
-    assert quick_s < 0.5 <= slow_s
+    assert quick_s < 1 <= slow_s
