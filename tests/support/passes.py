@@ -19,13 +19,13 @@ from django_ratelimit import core as ratelimit
 # the long walks through all orders and properties, which every database answers alike:
 ON_SQLITE_ALONE = (
     "tests/orderings/",
-    "tests/payments/gateways/test_result_codes.py",
-    "tests/payments/gateways/test_security_credential.py",
     "tests/payments/simulator/",
     "tests/properties/",
     "tests/test_architecture.py",
     "tests/test_bench.py",
 )
+# but what asks Redis without a database is run in both.
+MAY_ASK_REDIS = ("tests/payments/gateways/", "tests/smartduka/")
 # where both passes run, pages and the whole tables of the API on PostgreSQL alone, and
 # the rules of money, which those walks go through on SQLite.
 RULES = (
@@ -77,13 +77,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, dropped = [], []
     for item in items:
         is_here_alone = any(map(item.get_closest_marker, ("sqlite", "once")))
-        is_out = (item.nodeid.startswith(folders) and not is_here_alone) or any(
+        is_elsewhere = item.nodeid.startswith(folders) or (
+            settings.ON_POSTGRESQL
+            and not may_ask_a_server(item)
+            and not item.nodeid.startswith(ON_POSTGRESQL_ALONE)
+        )
+        is_out = (is_elsewhere and not is_here_alone) or any(
             map(item.get_closest_marker, left_out)
         )
         (dropped if is_out else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def may_ask_a_server(item: pytest.Item) -> bool:
+    """Whether a test's database, or Redis, may make a difference to it."""
+    markers = ("django_db", "postgres", "race", "redis")
+    fixtures = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    return (
+        bool(fixtures)
+        or any(map(item.get_closest_marker, markers))
+        or item.nodeid.startswith(MAY_ASK_REDIS)
+    )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport):
