@@ -86,7 +86,7 @@ HUNT = settings(
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.once,
-    pytest.mark.timeout(120 if PROFILE == "ci" else 7200),
+    pytest.mark.timeout(300 if PROFILE == "ci" else 7200),
     pytest.mark.usefixtures("messages", "_generous", "_quiet"),
 ]
 
