@@ -213,10 +213,7 @@ def _safe(data: bytes) -> io.BytesIO:
                 for part in parts:
                     _check_part(part)
                     if part.filename.lower().endswith((".xml", ".rels")):
-                        with archive.open(part) as unpacked:
-                            content = unpacked.read(part.file_size)
-                        _check_xml(content)
-                        copy.writestr(part.filename, content)
+                        copy.writestr(part.filename, _xml(archive, part))
     except UnreadableFile:
         raise
     except Exception as error:
@@ -231,10 +228,13 @@ def _check_part(part: zipfile.ZipInfo) -> None:
         raise UnreadableFile("broken")
 
 
-def _check_xml(content: bytes) -> None:
-    """Refuse entities, and encodings in which they could hide."""
+def _xml(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bytes:
+    """Unpack a part; refuse entities, and encodings in which they could hide."""
+    with archive.open(part) as unpacked:
+        content = unpacked.read(part.file_size)
     if b"\0" in content or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise UnreadableFile("entities")
+    return content
 
 
 def _from_rows(
