@@ -357,7 +357,7 @@ def _apply_reversed(request: OrganisationRequest, status: TransactionStatus) -> 
     if collection.amount != status.amount:
         return Verdict.UNVERIFIED
     reversals.prove_reversed(
-        collection.pk, receipt="", source=Source.STATUS, at=clock.now()
+        collection, receipt="", source=Source.STATUS, at=clock.now()
     )
     return Verdict.APPLIED
 

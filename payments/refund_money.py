@@ -197,7 +197,7 @@ def put_back(
     another road. Locks the products of a sale that becomes paid.
     """
     _release_reserved(held, refund, actor=actor, reason=reason)
-    owner = _new_owner(held, refund)
+    owner = new_owner(held, refund)
     if owner is not None and not is_gone:
         _give_to(owner, held, refund, actor=actor)
         return

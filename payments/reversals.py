@@ -90,7 +90,7 @@ ENDED_UNDONE = (
 
 
 class ReceiptNotCounted(Exception):
-    """A receipt that was sent back lost its collection, and has no other yet."""
+    """A receipt that was sent back moves from one collection to another."""
 
 
 def begin(refund: Refund, collection: Collection, *, asked_by: Any) -> Errand:
@@ -193,7 +193,7 @@ def apply_status(request_id: uuid.UUID, status: TransactionStatus) -> Verdict:
         if holder is None and refund.collection.receipt != request.receipt:
             raise ReceiptNotCounted(f"receipt {request.receipt} is nobody's yet")
         prove_reversed(
-            refund.collection_id if holder is None else holder.pk,
+            refund.collection if holder is None else holder,
             receipt=status.receipt or "",
             source=Source.STATUS,
             at=status.finalised_at or clock.now(),
@@ -217,19 +217,22 @@ def doubt(request_id: uuid.UUID, why: str) -> None:
 
 @repeated
 def prove_reversed(
-    collection_id: int, *, receipt: str, source: Source, at: datetime
+    found: Collection, *, receipt: str, source: Source, at: datetime
 ) -> None:
     """Book that M-Pesa sent a collection's money back: once, whoever says it first.
 
-    `receipt` is the reversal's own number, or "". All that is left of the money becomes
+    `found`: the collection as it was found by the receipt that M-Pesa names. `receipt` is the reversal's own number, or "". All that is left of the money becomes
     refunded; its sales count it; its payments become reversed. An undecided reversal is
     done by it; another refund that waited has failed, for its money is gone; if nobody
     here asked for it, a refund row is made that says so. Cash that went out before is
     told to a person: by its payment's alarm, and what has no payment is disputed. Opens
-    a transaction; locks as `refund_money.locked`.
+    a transaction; locks as `refund_money.locked`. Raises ReceiptNotCounted where the
+    receipt was found to be other money's since: look for it anew.
     """
     with transaction.atomic(durable=True):
-        held = refund_money.locked(collection_id)
+        held = refund_money.locked(found.pk)
+        if held.collection.receipt != found.receipt:
+            raise ReceiptNotCounted(f"receipt {found.receipt} moved meanwhile")
         _book_reversal(held, receipt=receipt, source=source, at=at)
 
 
@@ -332,8 +335,9 @@ def _judge_done(
             _stay_unknown(refund, "M-Pesa's result does not fit: it is asked")
         return Verdict.UNVERIFIED
     if held.collection.receipt != request.receipt:
-        if _holder_of(refund, request) is None:
-            raise ReceiptNotCounted(f"receipt {request.receipt} is nobody's yet")
+        holder = _holder_of(refund, request)
+        if holder is None or holder.reversed_at is None:
+            raise ReceiptNotCounted(f"receipt {request.receipt} is not booked yet")
         # The number was another payment's, where it is booked by now.
         if refund.state in REVERSIBLE:
             _fail(held, refund, ANOTHERS)
@@ -363,7 +367,7 @@ def _prove_where_the_receipt_is(refund_id: uuid.UUID, said: ReversalResult) -> N
     holder = _holder_of(refund, refund.request)
     if holder is not None:
         prove_reversed(
-            holder.pk,
+            holder,
             receipt=said.receipt or "",
             source=Source.CALLBACK,
             at=said.completed_at or clock.now(),

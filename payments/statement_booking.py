@@ -102,7 +102,7 @@ def prove_reversals(account: MpesaAccount) -> Iterator[bool]:
         collection = Collection.objects.get(account=account, receipt=moved.linked)
         try:
             reversals.prove_reversed(
-                collection.pk,
+                collection,
                 receipt=moved.number,
                 source=Source.STATEMENT,
                 at=moved.at,

@@ -270,7 +270,7 @@ def prove_twice(managers, paid):
         together(
             lambda: tell(refund.request, body),
             lambda: refunds.prove_reversed(
-                paid.pk, receipt="UAE9BACK01", source=Source.STATEMENT, at=clock.now()
+                paid, receipt="UAE9BACK01", source=Source.STATEMENT, at=clock.now()
             ),
         )
     )

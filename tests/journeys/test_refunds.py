@@ -212,7 +212,7 @@ def test_money_that_was_sent_back_before_waits_for_proof(
             restocks=False,
         )  # fmt: skip
     refunds.prove_reversed(
-        paid.pk, receipt=entry["receipt"], source=Source.STATEMENT, at=clock.now()
+        paid, receipt=entry["receipt"], source=Source.STATEMENT, at=clock.now()
     )
     assert reaches(refund, "done").receipt == entry["receipt"]
     assert facts(paid) == GONE

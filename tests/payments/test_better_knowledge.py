@@ -79,7 +79,7 @@ def apply(manager, piece, order):
 def send_back(collection):
     """M-Pesa's statement says that the money went back."""
     reversals.prove_reversed(
-        collection.pk, receipt="", source=Source.STATEMENT, at=clock.now()
+        collection, receipt="", source=Source.STATEMENT, at=clock.now()
     )
 
 

@@ -199,7 +199,7 @@ def test_refund_that_waits_or_is_refused_takes_nothing_off(
 def test_reversal_of_mpesa_is_taken_off(duka, scope, time):
     collection = paid(duka, 250)
     reversals.prove_reversed(
-        collection.pk, receipt="UAE5BACK01", source=Source.PULL, at=clock.now()
+        collection, receipt="UAE5BACK01", source=Source.PULL, at=clock.now()
     )
 
     assert taken(scope) == Takings(kes(250), kes(250))

@@ -253,7 +253,7 @@ def test_money_that_went_back_keeps_its_number(account, payment, order, time):
     fail(payment)
     back = sight(account)
     reversals.prove_reversed(
-        back.collection_id, receipt="", source=Source.STATEMENT, at=clock.now()
+        back.collection, receipt="", source=Source.STATEMENT, at=clock.now()
     )
     time.turn(30)
     Payment.objects.update(asked_at=clock.now())

@@ -358,7 +358,7 @@ def test_a_reversal_that_names_no_original_is_for_a_person(load, payment, unname
 def test_a_refund_of_ours_without_its_original_is_no_news(load, payment, unnamed):
     collection = called_back(payment)
     reversals.prove_reversed(
-        collection.pk, receipt="UAE9BACK01", source=Source.STATUS, at=AT
+        collection, receipt="UAE9BACK01", source=Source.STATUS, at=AT
     )
 
     row = load(paid(NUMBER, AT, reference=payment.reference), unnamed)

@@ -122,7 +122,7 @@ class Course:
         if found := self.one_of(Collection.objects.filter(receipt__in=self.bank)):
             at = clock.now()
             reversals.prove_reversed(
-                found.pk, receipt="", source=Source.STATEMENT, at=at
+                found, receipt="", source=Source.STATEMENT, at=at
             )
             self.note("sent back", found.receipt)
 
