@@ -109,18 +109,19 @@ def give_back(order: Order, amount: Decimal, *, actor: Any, restocks: bool) -> N
 
     Needs the order's lock; locks the products when it restocks. A paid order of which
     all went back becomes refunded; it never opens again. An open one needs the money
-    again, so there it counts as not paid. Goods return at most once.
+    again, so there it counts as not paid. Goods return with the last of the money, all
+    together and once: which pieces a part of it was for, nobody said.
     """
     if order.status == OrderStatus.OPEN:
         order.paid -= amount
         order.save(update_fields=["paid"])
         return
     order.refunded += amount
-    if restocks and order.paid_at is not None:
-        quantities = dict(order.lines.values_list("product_id", "quantity"))
-        stock.give_back(quantities, reference=order.stock_reference, actor=actor)
     if order.status == OrderStatus.PAID and order.refunded == order.paid:
         _move(order, OrderStatus.REFUNDED, actor=actor)
+        if restocks:
+            quantities = dict(order.lines.values_list("product_id", "quantity"))
+            stock.give_back(quantities, reference=order.stock_reference, actor=actor)
     order.save(update_fields=["refunded", "status"])
 
 

@@ -209,7 +209,7 @@ def book(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
     """Write down that what a refund reserved has gone back. Needs the locks.
 
     Tells each order how much of its money that was; the goods are those of the
-    refund's own sale. Locks their products.
+    refund's own sale, when the last of its money goes. Locks their products.
     """
     _release_reserved(held, refund, actor=actor, reason=reason)
     per_order: dict[uuid.UUID | None, Decimal] = defaultdict(Decimal)
@@ -237,8 +237,16 @@ def book(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
             held.orders[order_id],
             from_sales[order_id],
             actor=actor,
-            restocks=refund.restocks and order_id == refund.order_id,
+            restocks=order_id == refund.order_id and _restocks(refund),
         )
+
+
+def _restocks(refund: Refund) -> bool:
+    """Whether somebody said that the goods came back: with this refund, or before."""
+    earlier = Refund.objects.filter(
+        order=refund.order_id, restocks=True, state=RefundState.DONE
+    )
+    return refund.restocks or earlier.exists()
 
 
 def begin(refund: Refund, reserved: Reserved, *, actor: Any, reason: str) -> None:
@@ -328,7 +336,7 @@ def _take(
         order_lifecycle.give_up_surplus(held.orders[portion.order_id], taken)
 
 
-def _new_owner(held: Held, refund: Refund) -> Payment | None:
+def new_owner(held: Held, refund: Refund) -> Payment | None:
     """The payment whose the money became after its refund was asked for.
 
     M-Pesa said so, or it was guessed when a question proved that payment. A person who

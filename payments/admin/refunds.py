@@ -95,7 +95,10 @@ class RefundForm(forms.Form):
     )
     reason = forms.CharField(label="Why", max_length=refunds.REASON_LENGTH)
     restocks = forms.BooleanField(
-        label="The goods are back on the shelf", required=False
+        label="The goods are back on the shelf",
+        help_text="They are counted in when all of the sale's money went back. After a"
+        " part of it, count in by hand what came back.",
+        required=False,
     )
     has_looked = forms.BooleanField(
         label="I looked at M-Pesa's books about it: they say otherwise",
