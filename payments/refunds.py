@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet, Sum
 
 from orders.models import Order
 from payments import (
@@ -158,7 +158,7 @@ def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     """Let a refund go that waited for a second person; return it as it then is.
 
     Raises Forbidden, NotFound, SamePerson, NotWaiting, ChangedMeanwhile when the money
-    turned out to be another shop's, CannotReverse when M-Pesa cannot send it back any
+    turned out to be another shop's or another payment's, CannotReverse when M-Pesa cannot send it back any
     more, and NotLookedAt when it is disputed since. Else as `ask`.
     """
     refund = refund_for(access, refund_id)
@@ -260,7 +260,8 @@ def _ask(wish: _Wish) -> tuple[Refund, Errand | None]:
             reason=f"To go back: {wish.reason}",
         )
         refund, told = _new(held, wish), _told(wish)
-        if wish.amount >= second_person_from(held.collection.shop):
+        alone = wish.amount + _given_alone(held.collection)
+        if alone >= second_person_from(held.collection.shop):
             refund_money.begin(refund, reserved, actor=wish.who.user, reason=told)
             return refund, None
         refund.state = RefundState.SENDING
@@ -277,6 +278,11 @@ def _approve(found: Refund, actor: Any, learned: str) -> tuple[Refund, Errand | 
         if held.collection.shop_id != refund.shop_id:
             # It was found to be another shop's: only refusing it is left.
             raise ChangedMeanwhile
+        if refund_money.new_owner(held, refund) is not None:
+            raise ChangedMeanwhile(
+                "M-Pesa said since which payment this money is. Refuse the refund: its"
+                " sale gets the money then."
+            )
         if refund.method == RefundMethod.REVERSAL and not held.collection.receipt:
             # That was found to be another payment's: its own is to follow.
             raise CannotReverse(why_not_reversible(held.collection))
@@ -370,6 +376,21 @@ def second_person_from(shop: Shop | None) -> int:
         else None
     )
     return SECOND_PERSON_FROM if found is None else found
+
+
+def _given_alone(collection: Collection) -> Decimal:
+    """What went back of this money, or of its sale, with nobody's approval, in KES.
+
+    In parts nobody passes the limit. What M-Pesa sent back unasked nobody decided.
+    """
+    same = Q(collection=collection)
+    if collection.payment is not None:
+        same |= Q(order=collection.payment.order_id)
+    rows = Refund.objects.filter(same, asked_by__isnull=False, approved_by=None)
+    total = rows.exclude(
+        state__in=(RefundState.ASKED, RefundState.FAILED, RefundState.REFUSED)
+    ).aggregate(total=Sum("amount"))["total"]
+    return total or Decimal(0)
 
 
 def _require_refundable(held: Held, wish: _Wish) -> None:

@@ -15,6 +15,7 @@ from payments import (
 )
 from payments.enums import Source
 from payments.models import Collection, MpesaSettings, Refund
+from payments.refund_refusals import ChangedMeanwhile
 from payments.settlement import Outcome
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -23,7 +24,7 @@ from tests.factories import (
     PaymentFactory,
     ShopFactory,
 )
-from tests.support.facts import kes, sale_of
+from tests.support.facts import kes, nothing_changes, sale_of
 from tests.support.organisation import FakeOrganisation, result, tell
 from tests.support.own_till import FULL, R1, R2, fail, kinds, own_till, sight, succeed
 
@@ -168,7 +169,7 @@ def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     refund = Collection.objects.get().refunds.get()
     if is_reversed:
         reversals.prove_reversed(
-            refund.collection_id, receipt="", source=Source.STATEMENT, at=clock.now()
+            refund.collection, receipt="", source=Source.STATEMENT, at=clock.now()
         )
         assert sale_of(order) == ("open", kes(0), kes(250), kes(0))
         return
@@ -180,6 +181,25 @@ def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     payment.refresh_from_db()
     assert payment.alarm == ""
+
+
+@pytest.mark.parametrize("source", [Source.CALLBACK, Source.QUERY])
+def test_what_found_its_payment_meanwhile_is_not_let_go(
+    account, payment, order, manager, alice, source
+):
+    """It waited for a second person as nobody's; it may only be refused then."""
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=100)
+    use(manager, sight(account), "refunded")
+    succeed(payment, R1 if source == Source.CALLBACK else None, source)
+    owner, refund = Access(alice.user, alice.shop, "owner"), Refund.objects.get()
+
+    with nothing_changes(), pytest.raises(ChangedMeanwhile, match="Refuse the refund"):
+        refunds.approve(access=owner, refund_id=refund.pk)
+
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="It is hers")
+    assert kinds(Collection.objects.get()) == [("sale", kes(250), order.pk)]
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
 
 
 @pytest.fixture

@@ -196,10 +196,13 @@ def test_cash_for_cash(organisation, duka, bob, manager):
         ask(manager, collection, amount=1)
 
 
-def test_goods_come_back_when_asked_and_once(paid, manager, order):
-    ask(manager, paid, amount=100, restocks=True)
-    assert level(order) == 100
-    ask(manager, paid, amount=150, restocks=True)
+@pytest.mark.parametrize("asked", [(True, True), (True, False), (False, True)])
+def test_goods_come_back_with_the_last_of_the_money_and_once(
+    paid, manager, order, asked
+):
+    ask(manager, paid, amount=100, restocks=asked[0])
+    assert level(order) == 99
+    ask(manager, paid, amount=150, restocks=asked[1])
 
     assert level(order) == 100
     moved = StockMovement.objects.filter(reference=order.stock_reference).order_by("pk")
@@ -309,6 +312,38 @@ def test_money_of_an_open_sale_is_needed_again(organisation, duka, manager):
 
     assert portions(collection) == {"refunded": 100}
     assert (sale_of(order), refunded(order)) == (("open", 0, 250, 0), 0)
+
+
+def test_parts_of_one_payment_add_up_to_the_limit(paid, manager, owner):
+    limit(paid.shop, 250)
+    assert ask(manager, paid, amount=100).state == "done"
+    assert ask(manager, paid, amount=149).state == "done"
+
+    last = ask(manager, paid, amount=1)
+
+    assert (last.state, portions(paid)) == ("asked", {"refunded": 249, "reserved": 1})
+    refunds.approve(access=owner, refund_id=last.pk)
+    assert portions(paid) == {"refunded": 250}
+
+
+def test_what_two_people_decided_does_not_count_to_the_limit(paid, manager, owner):
+    limit(paid.shop, 200)
+    big = ask(manager, paid, amount=200)
+    refunds.approve(access=owner, refund_id=big.pk)
+
+    assert ask(manager, paid, amount=50).state == "done"
+
+
+def test_all_money_of_a_sale_adds_up_to_the_limit(organisation, duka, manager):
+    order = OrderFactory(shop=duka, total=500)
+    first, second = (
+        settle(PaymentFactory(order=order), number)
+        for number in ("UAE5FIRST1", "UAE5SECOND")
+    )
+    limit(duka, 400)
+
+    assert ask(manager, first).state == "done"
+    assert ask(manager, second).state == "asked"
 
 
 # Who may, and what is refused.
@@ -1169,7 +1204,7 @@ def test_there_is_nothing_to_ask_about_cash(waiting, owner, organisation):
 
 def prove(collection, **facts):
     refunds.prove_reversed(
-        collection.pk,
+        collection,
         **{"receipt": "UAE9BACK01", "source": Source.STATEMENT, "at": clock.now()}
         | facts,
     )
@@ -1383,6 +1418,68 @@ def test_a_receipt_that_was_guessed_wrongly_is_reversed_where_it_is(
     payment.refresh_from_db()
     other.refresh_from_db()
     assert (payment.status, other.status) == ("completed", "reversed")
+
+
+def moving(monkeypatch, name, paid, duka, *, first):
+    """Let the receipt be found to be another payment's around the first such call."""
+    act, moved = getattr(reversals, name), []
+
+    def move():
+        if not moved:
+            moved.append(paid.pk)
+            Collection.objects.filter(pk=paid.pk).update(receipt=None)
+            settle(PaymentFactory(order=OrderFactory(shop=duka)))
+
+    def around(*args, **facts):
+        if first:
+            move()
+        act(*args, **facts)
+        move()
+
+    monkeypatch.setattr(reversals, name, around)
+
+
+def test_a_receipt_that_moves_before_its_result_has_the_locks(
+    paid, manager, duka, monkeypatch
+):
+    """The proof is tried again, and booked where the receipt is by then."""
+    refund = sending(manager, paid)
+    moving(monkeypatch, "_prove_where_the_receipt_is", paid, duka, first=False)
+    with pytest.raises(reversals.ReceiptNotCounted):
+        tell(refund.request, reversed_(refund.request, 250))
+    assert portions(paid) == {"reserved": 250}
+
+    assert tell(refund.request, reversed_(refund.request, 250) + b" ") == "applied"
+
+    holder = Collection.objects.get(receipt=NUMBER)
+    assert (portions(holder), portions(paid)) == ({"refunded": 250}, {"sale": 250})
+    assert (holder.reversed_at is None, paid.reversed_at) == (False, None)
+
+
+def test_a_receipt_that_moves_before_an_answer_has_the_locks(
+    silent, organisation, paid, duka, monkeypatch
+):
+    moving(monkeypatch, "prove_reversed", paid, duka, first=True)
+    refund_questions.attend(silent.pk)
+    asked = question(organisation)
+    with pytest.raises(reversals.ReceiptNotCounted):
+        tell(asked, about(asked))
+    assert portions(paid) == {"reserved": 250}
+
+    assert tell(asked, about(asked) + b" ") == "applied"
+
+    holder = Collection.objects.get(receipt=NUMBER)
+    assert (portions(holder), portions(paid)) == ({"refunded": 250}, {"sale": 250})
+    assert (holder.reversed_at is None, paid.reversed_at) == (False, None)
+
+
+def test_a_receipt_that_moved_is_not_booked_as_reversed_where_it_was(paid, duka):
+    Collection.objects.filter(pk=paid.pk).update(receipt=None)
+
+    with nothing_changes(), pytest.raises(reversals.ReceiptNotCounted):
+        reversals.prove_reversed(
+            paid, receipt="UAE9BACK01", source=Source.STATEMENT, at=clock.now()
+        )
 
 
 def test_a_receipt_that_is_nobodys_for_a_moment_is_tried_again(paid, manager, duka):
