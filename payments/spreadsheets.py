@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from xml.etree import ElementTree
 
 from smartduka.lib.errors import DomainError
 
@@ -25,6 +26,15 @@ from smartduka.lib.errors import DomainError
 FILE_LIMIT = 10 * 1024 * 1024  # bytes
 UNPACKED_LIMIT = 48 * 1024 * 1024  # bytes of all parts of an XLSX together
 PART_LIMIT = 500
+# Bytes of a part that the library reads as a whole: an element of five bytes becomes
+# an object of a thousand. Sheets and their texts are read row by row.
+WHOLE_LIMIT = 256 * 1024
+IN_ROWS = {
+    "xl/worksheets/": ".worksheet+xml",
+    "xl/sharedStrings.xml": ".sharedStrings+xml",
+}
+TYPES = "[Content_Types].xml"
+TAG_LIMIT = 3_000_000  # in all parts; 50,000 rows of thirteen cells have as many
 SHEET_LIMIT = 20
 ROW_LIMIT = 50_000
 COLUMN_LIMIT = 60
@@ -94,6 +104,10 @@ def _no_header() -> UnreadableFile:
     return UnreadableFile(
         "no_header", "The columns of the statement were not found in this file."
     )
+
+
+def _bomb() -> UnreadableFile:
+    return UnreadableFile("bomb", "This file is too large when unpacked.")
 
 
 def _too_many_rows() -> UnreadableFile:
@@ -206,14 +220,26 @@ def _safe(data: bytes) -> io.BytesIO:
             parts = archive.infolist()
             size = sum(part.file_size for part in parts)
             if len(parts) > PART_LIMIT or size > UNPACKED_LIMIT:
-                raise UnreadableFile("bomb", "This file is too large when unpacked.")
+                raise _bomb()
             if "xl/workbook.xml" not in archive.namelist():
                 raise UnreadableFile("no_workbook")
             with zipfile.ZipFile(checked, "w") as copy:
+                tags = 0
                 for part in parts:
                     _check_part(part)
-                    if part.filename.lower().endswith((".xml", ".rels")):
-                        copy.writestr(part.filename, _xml(archive, part))
+                    if not part.filename.lower().endswith((".xml", ".rels")):
+                        continue
+                    if part.file_size > WHOLE_LIMIT and not _type_in_rows(
+                        part.filename
+                    ):
+                        raise _bomb()
+                    content = _xml(archive, part)
+                    tags += content.count(b"<")
+                    if tags > TAG_LIMIT:
+                        raise _bomb()
+                    if part.filename == TYPES:
+                        _check_types(content)
+                    copy.writestr(part.filename, content)
     except UnreadableFile:
         raise
     except Exception as error:
@@ -226,6 +252,21 @@ def _check_part(part: zipfile.ZipInfo) -> None:
         raise UnreadableFile("locked", "This file has a password.")
     if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UnreadableFile("broken")
+
+
+def _type_in_rows(name: str) -> str:
+    """The type of a part that is read row by row; "" for one that is read whole."""
+    if name.endswith(".rels"):
+        return ""
+    return next((IN_ROWS[one] for one in IN_ROWS if name.startswith(one)), "")
+
+
+def _check_types(content: bytes) -> None:
+    """Refuse what has the name of a sheet and is to be read as something else."""
+    for one in ElementTree.fromstring(content).iter():  # noqa: S314 -- has no entities
+        wanted = _type_in_rows(one.get("PartName", "").lstrip("/"))
+        if wanted and not one.get("ContentType", "").endswith(wanted):
+            raise _bomb()
 
 
 def _xml(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bytes:

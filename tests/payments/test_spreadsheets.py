@@ -148,6 +148,38 @@ def test_a_bomb_is_refused_before_it_is_unpacked(bomb, little_memory):
     assert refused(bomb) == "bomb"
 
 
+def replaced(part, xml):
+    """The good workbook with another part of that name."""
+    return rebuilt(GOOD, lambda name, old: xml if name == part else old)
+
+
+MANY = {"of styles": ("xl/styles.xml", b"<cellXfs>" + b"<xf/>" * 1_000_000),
+        "of names": ("xl/workbook.xml", b"<definedName/>" * 400_000),
+        "of links": ("xl/worksheets/_rels/sheet1.xml.rels", b"<Relationship/>" * 99_999),
+        "of empty cells": (SHEET, b"<c/>" * 3_100_000)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "xml"), MANY.values(), ids=MANY)
+def test_a_bomb_of_many_little_things_is_refused(part, xml, little_memory):
+    """Below the limit of bytes; each of them becomes a thousand bytes."""
+    extra = [(part, xml)] if part.endswith(".rels") else []
+    data = replaced(part, xml) if not extra else rebuilt(GOOD, extra=extra)
+    assert len(data) < 100_000
+
+    assert refused(data) == "bomb"
+
+
+def test_a_workbook_under_the_name_of_a_sheet_is_refused():
+    """It would be read as a whole, however large."""
+
+    def turned(name, old):
+        if name == "[Content_Types].xml":
+            return old.replace(b"/xl/workbook.xml", b"/xl/worksheets/w.xml")
+        return old
+
+    assert refused(rebuilt(GOOD, turned)) == "bomb"
+
+
 def test_a_bomb_of_many_parts_is_refused():
     parts = [(f"xl/{number}.bin", b"") for number in range(spreadsheets.PART_LIMIT)]
 
