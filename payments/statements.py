@@ -1,7 +1,8 @@
 """M-Pesa organisation statements: a file to frozen rows. Reads, decides nothing.
 
 The portal exports CSV and XLSX: a preamble, a header, newest rows first, one row per
-movement of one purse. Only completed rows count. A row that cannot be read is told
+movement of one purse. Only completed rows count, and a reversal that is not decided
+is told, for it may be completed yet. A row that cannot be read is told
 by its line and the reason; nothing is guessed, for the statement is the last source
 of truth.
 Source: exports of the portal as public projects read them (columns Receipt No.,
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -48,6 +49,9 @@ COLUMNS = {
     "accountno": "reference",
 }
 GLANCED = 200  # rows
+A_DAY = timedelta(days=1)
+# M-Pesa's words for what will never be completed.
+UNDONE = frozenset({"cancelled", "canceled", "declined", "expired", "failed"})
 NEEDED = frozenset({"receipt", "completed_at", "status", "paid_in"})
 _SHORTCODE = re.compile(
     r"(?:short\s*code|pay\s*bill|till)(?:\s*(?:number|no\.?))?\s*:?\s*([0-9]{5,7})(?![0-9])",
@@ -171,7 +175,11 @@ def parse(data: bytes) -> Statement:
 def _read(data: bytes, most: int | None) -> Statement:
     table = spreadsheets.read_table(data, _is_header, most=most)
     columns = _columns(table.header)
-    if _dates_doubtful(table.lines, columns["completed_at"]):
+    preamble = [
+        " ".join(cells.plain(c) for c in line.cells if c) for line in table.above
+    ]
+    covers = _covers(preamble)
+    if _dates_doubtful(table.lines, columns["completed_at"], covers):
         raise UnreadableFile(
             "month_first",
             "A spreadsheet has turned days and months in this file. Download the "
@@ -192,15 +200,12 @@ def _read(data: bytes, most: int | None) -> Statement:
             rows.append(row)
     single = _without_repeats(rows)
     good, doubtful = _without_contradictions(single)
-    preamble = [
-        " ".join(cells.plain(c) for c in line.cells if c) for line in table.above
-    ]
     return Statement(
         rows=tuple(good),
         bad=tuple(sorted(bad + doubtful, key=lambda row: row.line)),
         skipped=skipped,
         repeated=len(rows) - len(single),
-        covers=_covers(preamble),
+        covers=covers,
         shortcode=_shortcode(preamble),
     )
 
@@ -271,10 +276,19 @@ def _row(line: Line, columns: dict[str, int]) -> StatementRow | None:
         return None  # a blank row, or the totals below the table
     if _key(cells.plain(cell("receipt"))) == "receipt":
         return None  # the header again, on the next page
+    details, reason = cells.plain(cell("details")), cells.plain(cell("reason"))
     status = cells.plain(cell("status")).lower()
     if not status:
         raise BadCell("no transaction status")
     if status != "completed":
+        if (
+            status not in UNDONE
+            and _kind(details, reason, is_in=False) is RowKind.REVERSAL
+        ):
+            raise BadCell(
+                f"a reversal that is {status}: import the statement again when M-Pesa"
+                " has decided it"
+            )
         return None
     receipt = readings.receipt(cells.plain(cell("receipt")))
     if receipt is None:
@@ -283,9 +297,9 @@ def _row(line: Line, columns: dict[str, int]) -> StatementRow | None:
     paid_in, withdrawn = _sums(cell("paid_in"), cell("withdrawn"))
     if paid_in is None and withdrawn is None:
         return None
-    details, reason = cells.plain(cell("details")), cells.plain(cell("reason"))
-    typed = _TYPED.search(details)
-    payer = _PAYER.search(details)
+    words = " ".join(details.split())  # many blanks would take the patterns for ever
+    typed = _TYPED.search(words)
+    payer = _PAYER.search(words)
     initiated = cell("initiated_at")
     balance = cell("balance")
     return StatementRow(
@@ -370,19 +384,34 @@ def _without_contradictions(
     )
 
 
-def _dates_doubtful(lines: tuple[Line, ...], place: int) -> bool:
+def _dates_doubtful(
+    lines: tuple[Line, ...], place: int, covers: tuple[datetime, datetime] | None
+) -> bool:
     """Whether a spreadsheet has turned day and month of some completion times.
 
     Either a text is only a date when its month is read first, or some cells became
-    dates and others stayed text: an American Excel does that to a file of ours.
+    dates and others stayed text: an American Excel does that to a file of ours. Or
+    dates lie outside of the time that the file itself says it is of.
     """
     texts, dates = 0, 0
     for line in lines:
         cell = line.cells[place] if place < len(line.cells) else ""
-        dates += isinstance(cell, datetime)
+        if isinstance(cell, datetime):
+            dates += 1
+            if covers is not None and not _is_within(cell, covers):
+                return True
         match = cells.DAY.match(cell) if isinstance(cell, str) else None
         if match and match["m2"]:
             texts += 1
             if int(match["m2"]) > 12 >= int(match["d2"]):
                 return True
     return bool(texts and dates)
+
+
+def _is_within(cell: datetime, covers: tuple[datetime, datetime]) -> bool:
+    """Whether a cell's moment lies in a time, or within a day of it."""
+    try:
+        at = cells.moment(cell, "completion time")
+    except BadCell:
+        return True  # it is told as a bad row
+    return covers[0] - A_DAY <= at < covers[1] + A_DAY

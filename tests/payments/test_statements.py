@@ -121,6 +121,34 @@ def test_only_completed_rows_count(written):
     assert parse(written(*others, PAID)) == statement(as_read(line=12), skipped=5)
 
 
+REVERSAL = {"details": "Pay Bill Reversal of UAE5B2K9QT", "paid_in": "",
+            "withdrawn": "-1,250.00", "reason_type": "Pay Bill Reversal"}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["Pending", "Authorized", "Initiated", "Hazy"])
+def test_a_reversal_that_is_not_decided_is_told(status):
+    assert only(transaction_status=status, **REVERSAL) == (
+        f"a reversal that is {status.lower()}: import the statement again when M-Pesa"
+        " has decided it"
+    )
+
+
+@pytest.mark.parametrize("status", ["Declined", "Cancelled", "Expired", "Failed"])
+def test_a_reversal_that_ended_undone_does_not_count(status):
+    undone = row(transaction_status=status, **REVERSAL)
+
+    assert parse(as_csv(PAID, undone)) == statement(READ, skipped=1)
+
+
+@pytest.mark.timeout(60)
+def test_many_blanks_do_not_take_for_ever():
+    slow = row(details="Pay Bill from 1" + " " * 480 + "x")
+
+    found = parse(as_csv(*[slow] * 400))
+
+    assert (found.rows[0].other_party, found.repeated) == (READ.other_party, 399)
+
+
 @BOTH
 def test_a_statement_without_rows_covers_its_time_all_the_same(written):
     found = parse(written())
@@ -520,6 +548,18 @@ def test_dates_of_which_some_stayed_text_are_refused():
     turned = row(completion_time=excel(2026, 2, 1, 9, 30))
 
     assert refused(as_xlsx(PAID, turned)) == "month_first"
+
+
+@pytest.mark.parametrize("day", [excel(2026, 3, 2, 9, 30), excel(2026, 1, 12, 23, 59)])
+def test_dates_outside_of_the_files_own_time_are_refused(day):
+    """All of them are dates, and days up to the twelfth are months as well."""
+    preamble = (("Period:", "From 03-02-2026 00:00:00 To 03-02-2026 23:59:59"), ())
+    turned = row(completion_time=day, initiation_time=day)
+    assert refused(as_xlsx(turned, preamble=preamble)) == "month_first"
+
+    right = row(completion_time=excel(2026, 2, 3, 9, 30))
+    assert len(parse(as_xlsx(right, preamble=preamble)).rows) == 1
+    assert len(parse(as_xlsx(turned, preamble=((),))).rows) == 1
 
 
 def test_cells_of_a_workbook_may_be_numbers_and_dates():
