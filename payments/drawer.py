@@ -192,18 +192,18 @@ def _spend_first_asking(
 
 @repeated
 def _place(collection: Collection, shop: Shop) -> None:
+    is_platforms = collection.account is not None and collection.account.shop is None
     with transaction.atomic(durable=True):
+        # Only columns of its own: those are looked at again once the row's lock is had.
         placed = Collection.objects.filter(
             pk=collection.pk,
             shop__isnull=True,
             payment__isnull=True,
             allocated=0,
             reversed_at__isnull=True,
-            account__isnull=False,
-            account__shop__isnull=True,
-        ).update(shop=shop)
-    if placed != 1:
-        raise NotToBePlaced
+        )
+        if not is_platforms or placed.update(shop=shop) != 1:
+            raise NotToBePlaced
 
 
 def _pay_whose_code_waits(collection: Collection, shop: Shop) -> None:

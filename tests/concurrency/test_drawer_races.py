@@ -1,5 +1,6 @@
 """One piece of free money and two people who would use it: one of them does."""
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,16 @@ from django.db import transaction
 from django.db.models import Sum
 
 from orders.models import Order
-from payments import code_box, direct, drawer, ledger, matching, receipts, settlement
+from payments import (
+    accounts,
+    code_box,
+    direct,
+    drawer,
+    ledger,
+    matching,
+    receipts,
+    settlement,
+)
 from payments.enums import Source
 from payments.models import (
     Allocation,
@@ -21,7 +31,12 @@ from payments.receipts import Told
 from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
-from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
+from tests.factories import (
+    MpesaAccountFactory,
+    OrderFactory,
+    PaymentFactory,
+    ShopFactory,
+)
 from tests.support.facts import sale_of
 
 
@@ -235,6 +250,35 @@ def test_a_claim_is_used_while_mpesa_confirms_it(account, people, sales, rendezv
         apply(people[0], piece, sales[0])
     assert handed_out() == ({"sale": 250}, 250)
     assert sale_of(sales[0]) == ("paid", 250, 0, 0)
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["to a payment", "to a shop"])
+def test_money_is_handed_to_no_shop_that_found_another_owner(operator, duka, bound):
+    """Who waits for its lock looks again at all of it."""
+    there = ShopFactory(platform=True)
+    collection = sight(
+        accounts.platform_account(), Source.PULL, "UAE5NOBODY"
+    ).collection
+    payment = PaymentFactory(order=OrderFactory(shop=there, total=250), phone=FULL)
+    assert (collection.shop, collection.payment) == (None, None)
+    has_locked, may_go_on = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            rows = Collection.objects.select_for_update(no_key=True)
+            one = rows.get(pk=collection.pk)
+            has_locked.set()
+            may_go_on.wait(HASTY_S)
+            one.shop, one.payment = there, payment if bound else None
+            one.save(update_fields=["shop", "payment"])
+
+    def second():
+        has_locked.wait(10)
+        drawer.hand_to_shop(operator.user, collection, duka)
+
+    assert kinds(together(first, second)) == ["NotToBePlaced", "ok"]
+    collection.refresh_from_db()
+    assert (collection.shop, collection.payment) == (there, payment if bound else None)
 
 
 def test_a_sale_is_paid_by_its_prompt_and_by_the_drawer(account, people, sales):
