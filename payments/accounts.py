@@ -76,6 +76,11 @@ def account_of(shop: Shop) -> MpesaAccount:
     return account
 
 
+def environments() -> tuple[str, str]:
+    """Those whose money counts here (law 13): our own, and that of cash, which has none."""
+    return ("", settings.MPESA_ENV)
+
+
 def require_here(account: MpesaAccount) -> None:
     """Raise NotConfigured for an account of another environment (law 13)."""
     if account.environment != settings.MPESA_ENV:

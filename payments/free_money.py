@@ -14,10 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from django.conf import settings
 from django.db.models import F, QuerySet
 
 from orders.models import Order
-from payments import ledger, matching
+from payments import accounts, ledger, matching
 from payments import payer as payers
 from payments.enums import AllocationKind, ReceiptState
 from payments.ledger import SpentAlready
@@ -110,7 +111,9 @@ def held(access: Access) -> list[Receipt]:
     """What M-Pesa told of and what may be an undecided payment's: seen, not usable."""
     access.require(Right.FREE_MONEY)
     rows = Receipt.objects.filter(
-        state=ReceiptState.HELD, account__shop=access.shop
+        state=ReceiptState.HELD,
+        account__shop=access.shop,
+        account__environment=settings.MPESA_ENV,
     ).order_by("-seen_at", "-id")
     return list(rows[:MOST])
 
@@ -143,7 +146,10 @@ def find(shop: Shop, key: str) -> Grip:
 def _find_allocation(shop: Shop, pk: int) -> Grip:
     allocation = (
         Allocation.objects.filter(
-            pk=pk, kind__in=AllocationKind.FREE, collection__shop=shop
+            pk=pk,
+            kind__in=AllocationKind.FREE,
+            collection__shop=shop,
+            collection__environment__in=accounts.environments(),
         )
         .select_related("order", "collection__account", "collection__payment__order")
         .first()
@@ -158,7 +164,9 @@ def _find_allocation(shop: Shop, pk: int) -> Grip:
 
 def _find_collection(shop: Shop, pk: int) -> Grip:
     collection = (
-        Collection.objects.filter(pk=pk, shop=shop)
+        Collection.objects.filter(
+            pk=pk, shop=shop, environment__in=accounts.environments()
+        )
         .select_related("account", "payment__order")
         .first()
     )
@@ -171,7 +179,9 @@ def _find_collection(shop: Shop, pk: int) -> Grip:
 
 def _find_receipt(shop: Shop, pk: int) -> Grip:
     receipt = (
-        Receipt.objects.filter(pk=pk).select_related("account", "collection").first()
+        Receipt.objects.filter(pk=pk, account__environment=settings.MPESA_ENV)
+        .select_related("account", "collection")
+        .first()
     )
     if receipt is None:
         raise NotFound
@@ -207,6 +217,7 @@ def _allocations(shop: Shop) -> QuerySet[Allocation]:
         .filter(
             kind__in=AllocationKind.FREE,
             collection__shop=shop,
+            collection__environment__in=accounts.environments(),
             collection__reversed_at__isnull=True,
         )
         .select_related("order", "collection__account", "collection__payment")
@@ -217,7 +228,10 @@ def _allocations(shop: Shop) -> QuerySet[Allocation]:
 def _unmatched(shop: Shop) -> QuerySet[Collection]:
     return (
         Collection.objects.filter(
-            shop=shop, allocated__lt=F("amount"), reversed_at__isnull=True
+            shop=shop,
+            environment__in=accounts.environments(),
+            allocated__lt=F("amount"),
+            reversed_at__isnull=True,
         )
         .select_related("account", "payment__order")
         .order_by("-id")
@@ -226,7 +240,9 @@ def _unmatched(shop: Shop) -> QuerySet[Collection]:
 
 def _claimed(shop: Shop) -> list[Receipt]:
     rows = (
-        Receipt.objects.filter(state=ReceiptState.CLAIMED)
+        Receipt.objects.filter(
+            state=ReceiptState.CLAIMED, account__environment=settings.MPESA_ENV
+        )
         .select_related("account")
         .order_by("-id")
     )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q
 
 from orders.enums import OrderStatus
@@ -202,6 +203,7 @@ def _collections(order: Order) -> list[Collection]:
     since = clock.now() - WINDOW
     rows = Collection.objects.filter(
         shop_id=order.shop_id,
+        environment=settings.MPESA_ENV,
         payment__isnull=True,
         allocated=0,
         amount=order.balance,
@@ -219,6 +221,7 @@ def _claims(order: Order) -> list[Receipt]:
         Receipt.objects.filter(
             state=ReceiptState.CLAIMED,
             account__shop_id=order.shop_id,
+            account__environment=settings.MPESA_ENV,
             amount=order.balance,
             alarm="",
             seen_at__gte=since,

@@ -19,6 +19,7 @@ from django.db.models import Max, Q, QuerySet, Sum
 
 from orders.models import Order
 from payments import (
+    accounts,
     errands,
     ledger,
     news,
@@ -124,6 +125,10 @@ def ask(
     HeldMoney, NotLookedAt.
     """
     collection = _collection_for(access, collection_id)
+    if collection.environment not in accounts.environments():
+        raise InvalidRequest(
+            "This money came in another environment of M-Pesa: it is none of ours."
+        )
     if amount < 1:
         raise AmountTooSmall
     if not reason.strip():

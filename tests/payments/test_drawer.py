@@ -10,6 +10,8 @@ from payments import (
     free_money,
     gateways,
     ledger,
+    matching,
+    offers,
     refunds,
     settlement,
 )
@@ -31,6 +33,7 @@ from payments.models import (
     OrganisationRequest,
     Payment,
     PaymentEvent,
+    Receipt,
 )
 from payments.settlement import Proof
 from shops.tenancy import Access
@@ -594,6 +597,33 @@ def test_money_handed_over_pays_the_sale_whose_code_waits(duka, operator, bob):
     assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
     claim.refresh_from_db()
     assert claim.state == "used"
+
+
+@pytest.mark.parametrize("kind", ["surplus", "collection", "claimed"])
+def test_money_of_another_environment_pays_nothing(duka, account, boss, settings, kind):
+    """Law 13: what a shop tried out with closes no real sale."""
+    if kind == "surplus":
+        pay_late(cancelled(duka, boss))
+    else:
+        sight(account, source=Source.PULL if kind == "collection" else Source.C2B)
+    [piece] = drawer.pieces(boss)
+    assert piece.kind in (kind, "unmatched")
+    order = OrderFactory(shop=duka, total=250)
+
+    settings.MPESA_ENV = "sandbox"
+
+    assert (drawer.pieces(boss), list(free_money.held(boss))) == ([], [])
+    with nothing_changes(), pytest.raises(NotFound):
+        drawer.apply(access=boss, piece=piece.key, order_id=order.pk, reason="x")
+    assert offers.offers_for(order).shown == ()
+    Receipt.objects.update(look_at=clock.now())
+    assert matching.due(9) == []
+    if piece.collection_id is not None:
+        with nothing_changes(), pytest.raises(InvalidRequest, match="environment"):
+            refunds.ask(
+                access=boss, collection_id=piece.collection_id, method="cash",
+                amount=250, reason="x", restocks=False,
+            )  # fmt: skip
 
 
 def test_shops_own_money_is_not_the_operators_to_place(duka, account, operator):
