@@ -8,6 +8,7 @@ one is: a correction that added too much is corrected there.
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -149,13 +150,13 @@ def _book(found: Correction, access: Access | Operator) -> Correction:
             raise SamePerson
         if not held.collection.disputed:
             raise NotDisputed
+        losers: set[uuid.UUID] = set()
         if correction.amount < 0:
-            was_sold = _take(held, correction, access.user)
+            losers = _take(held, correction, access.user)
         else:
-            was_sold = False
             _add(held.collection, correction.amount)
         _decide(correction, CorrectionState.BOOKED, access.user)
-        _tell(held, correction, access.user, was_sold=was_sold)
+        _tell(held, correction, access.user, losers)
     return correction
 
 
@@ -180,20 +181,22 @@ def corrections_of(access: Access | Operator) -> QuerySet[Correction]:
     ).select_related("collection")
 
 
-def _take(held: Held, correction: Correction, actor: Any) -> bool:
-    """Take so much out of the books; True if some of it had paid a sale."""
+def _take(held: Held, correction: Correction, actor: Any) -> set[uuid.UUID]:
+    """Take so much out of the books; return the payments whose sales lose money."""
     collection, left = held.collection, -correction.amount
     reason = f"Corrected: {correction.reason}"
     unmatched = min(left, collection.amount - collection.allocated)
     gone = [ledger.Portion(AllocationKind.CORRECTION, unmatched, reason=reason)]
     left -= unmatched
-    was_sold = False
+    losers = set()
     for portion in _portions(collection):
         taken = min(left, portion.amount)
         if not taken:
             break
         left -= taken
-        was_sold |= portion.kind == AllocationKind.SALE
+        loser = portion.payment_id or collection.payment_id
+        if portion.kind == AllocationKind.SALE and loser is not None:
+            losers.add(loser)
         _free(held, portion, taken, actor, reason)
         gone.append(
             ledger.Portion(AllocationKind.CORRECTION, taken, portion.order, reason)
@@ -201,7 +204,7 @@ def _take(held: Held, correction: Correction, actor: Any) -> bool:
     if left:
         raise MoreThanThere(_too_much(-correction.amount - left))
     ledger.allocate(collection, gone, actor=actor)
-    return was_sold
+    return losers
 
 
 def _portions(collection: Collection) -> list[Allocation]:
@@ -260,23 +263,25 @@ def _add(collection: Collection, amount: Decimal) -> None:
     )
 
 
-def _tell(held: Held, correction: Correction, actor: Any, *, was_sold: bool) -> None:
-    """Say on the payment what was booked, and end the dispute if that settles it."""
+def _tell(
+    held: Held, correction: Correction, actor: Any, losers: set[uuid.UUID]
+) -> None:
+    """Say on the payments what was booked, and end the dispute if that settles it."""
     collection = held.collection
-    payment = (
-        held.payments.get(collection.payment_id) if collection.payment_id else None
-    )
-    if payment is not None:
-        sign = "+" if correction.amount > 0 else "-"
+    owner_id = collection.payment_id
+    payment = held.payments[owner_id] if owner_id is not None else None
+    sign = "+" if correction.amount > 0 else "-"
+    for payment_id in sorted(losers | ({owner_id} if owner_id is not None else set())):
+        one = held.payments[payment_id]
         lifecycle.note(
-            payment,
+            one,
             source=Source.PERSON,
             actor=actor,
             reason=f"Corrected by {sign}{format_kes(abs(correction.amount))}:"
             f" {correction.reason}",
-            alarm=ALARM if was_sold else payment.alarm,
+            alarm=ALARM if payment_id in losers else one.alarm,
         )
-        news.publish(payment, payment.order, "payment.updated")
+        news.publish(one, one.order, "payment.updated")
     assert collection.account is not None
     why = disputes.judge(collection, disputes.spans_of(collection.account))
     disputes.settle(collection, payment, why or "")

@@ -67,7 +67,8 @@ def coverage(
     to the last row and has customers' payments: the portal exports one purse, and
     another one's has none. It ends when it was uploaded at the latest; and at its last
     row, if M-Pesa told us of a payment after that which is not in the file: then it was
-    downloaded before its time was over.
+    downloaded before its time was over. By whatever road: a receipt, or an answer to
+    our question without one.
     """
     is_whole = statement.shortcode and statement.payments and not statement.bad
     if statement.covers is None or statement.span is None or not is_whole:
@@ -75,12 +76,25 @@ def coverage(
     first, end = statement.covers
     end = min(end, uploaded_at)
     last = statement.span[1]
-    told = Collection.objects.filter(
-        account=account, receipt__isnull=False, paid_at__gt=last, paid_at__lt=end
-    )
-    if told.exists():
+    if _was_told_of_one(account, last, end):
         end = last + timedelta(seconds=1)
     return Span(first, end) if first < end else None
+
+
+def _was_told_of_one(account: MpesaAccount, after: datetime, before: datetime) -> bool:
+    """Whether M-Pesa told us of a payment that was made in between."""
+    numbered = {"paid_at__gt": after, "paid_at__lt": before}
+    collections = Collection.objects.filter(account=account)
+    answered = collections.filter(
+        receipt__isnull=True,
+        payment__created_at__gt=after,
+        payment__created_at__lt=before,
+    )
+    return (
+        collections.filter(receipt__isnull=False, **numbered).exists()
+        or Receipt.objects.filter(account=account, **numbered).exists()
+        or answered.exists()
+    )
 
 
 def compare(row: StatementImport, after: int = 0) -> Iterator[int]:
@@ -152,13 +166,8 @@ def judge(collection: Collection, spans: list[Span]) -> str | None:
     if collection.corrects is not None:
         return collection.corrects.disputed if counted else ""
     amounts = _told_amounts(collection)
-    if amounts and counted not in amounts:
-        return (
-            f"We counted {format_kes(counted)},"
-            f" M-Pesa's statement has {format_kes(max(amounts))}."
-        )
     if amounts:
-        return _partly_reversed(collection)
+        return _why_different(counted, amounts, _went_in_part(collection))
     if counted == 0:
         return ""
     payment = collection.payment
@@ -365,20 +374,36 @@ def _told_amounts(collection: Collection) -> set[Decimal]:
     return set(rows.values_list("amount", flat=True))
 
 
-def _partly_reversed(collection: Collection) -> str:
-    """Why a reversal row does not fit the money that it undoes; "" if none does."""
-    if collection.reversed_at is not None:
+def _why_different(counted: Decimal, told: set[Decimal], went: Decimal) -> str:
+    """Why the books do not fit the amounts that statements have; "" if they do.
+
+    `went`: how much of it went back in parts. Two people take that out of the books.
+    """
+    if counted + went in told:
         return ""
-    moved = Movement.objects.filter(
+    if counted in told:
+        return (
+            f"M-Pesa's statement says that {format_kes(went)}"
+            f" of {format_kes(counted)} went back."
+        )
+    return (
+        f"We counted {format_kes(counted)},"
+        f" M-Pesa's statement has {format_kes(max(told) - went)}."
+    )
+
+
+def _went_in_part(collection: Collection) -> Decimal:
+    """What reversal rows undo of money that did not go back whole, in KES.
+
+    One row of the whole amount proves that it was reversed (`statement_booking`).
+    """
+    if collection.reversed_at is not None:
+        return Decimal(0)
+    rows = Movement.objects.filter(
         account_id=collection.account_id,
         kind=MovementKind.REVERSAL,
         linked=collection.receipt,
         amount__lt=0,
-    )
-    back = -(moved.aggregate(total=Sum("amount"))["total"] or Decimal(0))
-    if back in (0, collection.amount - counted_of(collection), collection.amount):
-        return ""
-    return (
-        f"M-Pesa's statement says that {format_kes(back)}"
-        f" of {format_kes(collection.amount)} went back."
-    )
+    ).values_list("amount", flat=True)
+    parts = [-amount for amount in rows]
+    return Decimal(0) if collection.amount in parts else sum(parts, Decimal(0))

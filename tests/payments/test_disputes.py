@@ -13,6 +13,7 @@ from payments import (
     corrections,
     direct,
     disputes,
+    drawer,
     ledger,
     matching,
     receipts,
@@ -132,6 +133,22 @@ def test_a_file_whose_time_is_not_over_covers_until_now(load):
     row = load(paid(NUMBER, AT, reference="MAMA"), after=timedelta(hours=-6))
 
     assert (row.covers_from, row.covers_to) == (DAY, NEXT - timedelta(hours=6))
+
+
+@pytest.mark.parametrize("how", ["told by hand", "answered"])
+def test_any_word_of_mpesas_shows_an_early_download(load, payment, account, how):
+    """Also one without a receipt, or that nobody counted."""
+    last = START - timedelta(hours=3)
+    if how == "answered":
+        queried(payment)
+    else:
+        with transaction.atomic():
+            told = Told(NUMBER, Decimal(70), reference="MAMA", paid_at=AT)
+            receipts.sight(account, told, Source.C2B)
+
+    row = load(paid(OTHER, last, "70.00", reference="MAMA"))
+
+    assert (row.covers_to, row.disputed) == (last + timedelta(seconds=1), 0)
 
 
 def test_a_file_that_was_downloaded_early_covers_what_it_shows(load, payment):
@@ -520,6 +537,26 @@ def test_a_correction_that_does_not_settle_it_leaves_the_dispute(
     )
 
 
+@pytest.mark.parametrize("parts", [(100,), (100, 150)])
+def test_what_went_back_in_parts_is_corrected(load, payment, manager, owner, parts):
+    collection = called_back(payment)
+    rows = [
+        back(f"UAE9BACK0{n}", AT + timedelta(hours=1), NUMBER, f"{amount}.00")
+        for n, amount in enumerate(parts)
+    ]
+    load(LAST, paid(NUMBER, AT, reference="MAMA"), *rows)
+    assert stands(collection)[0].endswith(f"KES {sum(parts)} of KES 250 went back.")
+
+    corrections.book(
+        access=owner, correction_id=ask(manager, collection, -sum(parts)).pk
+    )
+
+    assert stands(collection)[0] == ""
+    assert portions(collection).get("correction") == sum(parts)
+    load(LAST, since=DAY - timedelta(days=1))
+    assert stands(collection)[0] == ""
+
+
 def test_an_open_sale_needs_its_money_again(load, duka, manager, owner):
     payment = PaymentFactory(order=OrderFactory(shop=duka, total=600), amount=250)
     collection = queried(payment)
@@ -599,7 +636,7 @@ def test_money_used_for_another_sale_is_taken_from_there(load, duka, manager, ow
         ledger.release(surplus, actor=None, reason="used")
         order_lifecycle.give_up_surplus(order_lifecycle.locked(payment.order_id), 150)
         surplus.collection.refresh_from_db()
-        direct.pay(
+        used = direct.pay(
             order_lifecycle.locked(other.pk), surplus.collection, Decimal(150),
             actor=manager.user, reason="used",
         )  # fmt: skip
@@ -610,6 +647,34 @@ def test_money_used_for_another_sale_is_taken_from_there(load, duka, manager, ow
     assert portions(collection) == {"correction": 250}
     assert sale_of(other) == ("open", 0, 400, 0)
     assert sale_of(payment.order) == ("paid", 100, 0, 0)
+    for one in (payment, used):
+        one.refresh_from_db()
+        reasons = [event.reason for event in one.events.order_by("pk")]
+        assert "Corrected by -KES 250: M-Pesa never had it" in reasons
+        assert one.alarm == corrections.ALARM
+
+
+def test_only_who_lost_money_by_a_correction_is_told_so(load, duka, manager, owner):
+    """The sale that it came for had its own given back before."""
+    payment = PaymentFactory(order=OrderFactory(shop=duka, total=100), amount=250)
+    collection = called_back(payment)
+    refunds.ask(
+        access=manager, collection_id=collection.pk, method="cash", amount=100,
+        reason="Worn", restocks=True,
+    )  # fmt: skip
+    [surplus] = ledger.current(collection).filter(kind="surplus")
+    other = OrderFactory(shop=duka, total=150)
+    used = drawer.apply(
+        access=manager, piece=f"allocation:{surplus.pk}", order_id=other.pk, reason="x"
+    )
+    load(LAST)
+
+    corrections.book(access=owner, correction_id=ask(manager, collection, -150).pk)
+
+    assert portions(collection) == {"correction": 150, "refunded": 100}
+    for one, alarm in ((used, corrections.ALARM), (payment, disputes.ALARM)):
+        one.refresh_from_db()
+        assert one.alarm == alarm
 
 
 @pytest.mark.parametrize(
