@@ -49,6 +49,7 @@ CLOCK_SKEW = timedelta(minutes=2)
 OWN_CLOCKS = timedelta(seconds=5)
 # Of a masked number: fewer visible digits fit too many people.
 TELLING_DIGITS = 3
+REFERENCE_LENGTH = 40  # of what is kept of it
 # Counted, and no payment's.
 NOBODYS = Q(collection__isnull=False, collection__payment__isnull=True)
 # A claim that M-Pesa denied, or that another notice contradicts: it is no payment's.
@@ -91,7 +92,7 @@ def sight(
                 amount=told.amount,
                 payer=told.payer[:64],
                 payer_name=told.payer_name[:120],
-                reference=told.reference[:40],
+                reference=told.reference[:REFERENCE_LENGTH],
                 paid_at=told.paid_at,
                 seen_at=now,
                 look_at=now,
@@ -109,7 +110,7 @@ def sight(
                 source=source,
                 amount=told.amount,
                 payer=told.payer[:64],
-                reference=told.reference[:40],
+                reference=told.reference[:REFERENCE_LENGTH],
                 paid_at=told.paid_at,
                 notice=notice,
                 statement=statement,
@@ -142,10 +143,11 @@ def merge(receipt: Receipt, told: Told, source: Source, now: datetime) -> None:
         receipt.payer = told.payer[:64]
     receipt.payer_name = receipt.payer_name or told.payer_name[:120]
     if source != Source.C2B or not receipt.reference:
-        receipt.reference = told.reference[:40] or receipt.reference
+        receipt.reference = told.reference[:REFERENCE_LENGTH] or receipt.reference
     receipt.paid_at = receipt.paid_at or told.paid_at
     if is_proof and not receipt.is_proven:
-        receipt.proven_at = now
+        # Is it counted, its money is confirmed by that.
+        receipt.proven_at = receipt.look_at = now
     is_named_now = receipt.reference != reference and names_reference(receipt)
     if receipt.collection_id is None or is_named_now:
         receipt.look_at = now

@@ -9,6 +9,7 @@ the same work twice, or by two workers at once, changes nothing.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from payments import disputes, matching, receipt_batches, reversals
+from payments import disputes, matching, receipt_batches, receipts, reversals
 from payments.enums import (
     Binding,
     ImportStage,
@@ -137,7 +138,7 @@ def _tell(row: StatementImport, statement: Statement, _reached: int) -> Iterator
     happened before.
     """
     told = _told(row.account, statement)
-    left = [one for one in statement.payments if (one.receipt, one.amount) not in told]
+    left = [one for one in statement.payments if _is_news(one, told)]
     done = len(statement.payments) - len(left)
     for some in _chunks(left, TOLD_AT_ONCE):
         receipt_batches.sight_all(row, [_told_by(payment) for payment in some])
@@ -145,15 +146,29 @@ def _tell(row: StatementImport, statement: Statement, _reached: int) -> Iterator
         yield done
 
 
-def _told(account: MpesaAccount, statement: Statement) -> set[tuple[str, Decimal]]:
-    found: set[tuple[str, Decimal]] = set()
+# Receipt and amount as statements told them, and with which references.
+Known = dict[tuple[str, Decimal], set[str]]
+
+
+def _is_news(payment: StatementRow, told: Known) -> bool:
+    """Whether a row says what no statement said: some exports have no references."""
+    references = told.get((payment.receipt, payment.amount))
+    said = payment.reference[: receipts.REFERENCE_LENGTH]
+    return references is None or bool(said and said not in references)
+
+
+def _told(account: MpesaAccount, statement: Statement) -> Known:
+    found: Known = defaultdict(set)
     for some in _chunks(statement.payments, LOOKED_UP_AT_ONCE):
         rows = Sighting.objects.filter(
             receipt__account=account,
             receipt__number__in=[payment.receipt for payment in some],
             source=Source.STATEMENT,
         )
-        found.update(rows.values_list("receipt__number", "amount"))
+        for number, amount, said in rows.values_list(
+            "receipt__number", "amount", "reference"
+        ):
+            found[number, amount].add(said)
     return found
 
 
@@ -223,12 +238,23 @@ def _waiting(
 
 
 def _move(row: StatementImport, statement: Statement, reached: int) -> Iterator[int]:
-    """Keep what moved beside payments; what another statement told stays its."""
+    """Keep what moved beside payments; what another statement told stays its.
+
+    Some exports do not say what a reversal undoes: then a later one does.
+    """
     moved = [one for one in statement.rows if one.kind in KINDS]
     for some in _chunks(moved[reached:], MOVED_AT_ONCE):
         Movement.objects.bulk_create(
             [_movement(row, one) for one in some], ignore_conflicts=True
         )
+        for one in (_movement(row, two) for two in some if two.linked):
+            Movement.objects.filter(
+                account=row.account,
+                kind=one.kind,
+                number=one.number,
+                amount=one.amount,
+                linked="",
+            ).update(linked=one.linked)
         reached += len(some)
         yield reached
     for _ in prove_reversals(row.account):

@@ -112,7 +112,7 @@ class Movement(models.Model):
         ordering = ["-at", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["account", "number", "kind", "amount", "at"],
+                fields=["account", "number", "kind", "amount"],
                 name="movement_is_booked_once",
             ),
         ]

@@ -1,5 +1,7 @@
 """Statements: what they make, what they fill, and what they must leave alone."""
 
+import csv
+import io
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,8 +10,10 @@ from django.db import transaction
 
 from payments import (
     accounts,
+    gateways,
     matching,
     receipts,
+    refunds,
     reversals,
     settlement,
     statement_booking,
@@ -19,6 +23,7 @@ from payments.enums import Source
 from payments.models import (
     Collection,
     Movement,
+    MpesaSettings,
     Payment,
     Receipt,
     Refund,
@@ -28,6 +33,7 @@ from payments.models import (
 from payments.receipts import Told
 from payments.spreadsheets import UnreadableFile
 from payments.statement_import import NotThisAccount
+from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.payments.conftest import START
@@ -37,13 +43,17 @@ from tests.support.facts import (
     path_of,
     sale_of,
 )
+from tests.support.organisation import FakeOrganisation
 from tests.support.statements import (
+    HEADER,
     as_csv,
     as_xlsx,
     back,
     charge,
     line,
     paid,
+    preamble,
+    stamp,
     sweep,
 )
 
@@ -381,6 +391,121 @@ def test_a_partial_reversal_is_told_and_undoes_nothing(load, payment, order):
     )
     assert sale_of(order) == ("paid", 250, 0, 0)
     assert row.disputed == 1
+
+
+def test_parts_that_make_the_whole_are_told_too(load, payment, order):
+    collection = called_back(payment)
+
+    row = load(
+        paid(NUMBER, AT, reference=payment.reference),
+        back("UAE9BACK01", AT + timedelta(hours=1), NUMBER, amount="100.00"),
+        back("UAE9BACK02", AT + timedelta(hours=2), NUMBER, amount="150.00"),
+    )
+
+    collection.refresh_from_db()
+    assert (collection.reversed_at, collection.disputed) == (
+        None, "M-Pesa's statement says that KES 250 of KES 250 went back.",
+    )  # fmt: skip
+    assert (sale_of(order), row.disputed) == (("paid", 250, 0, 0), 1)
+
+
+def short(of, since, until, *rows):
+    """An export without the columns after the balance."""
+    out = io.StringIO()
+    lines = [*preamble(of, since, until), HEADER[:8], *(row[:8] for row in rows)]
+    csv.writer(out).writerows(lines)
+    return out.getvalue().encode()
+
+
+def test_a_fuller_file_says_what_a_reversal_undoes(load, payment):
+    collection = called_back(payment)
+    rows = (
+        paid(NUMBER, AT, reference=payment.reference),
+        back("UAE9BACK01", AT + timedelta(hours=1), NUMBER),
+    )
+    assert len(load(*rows, write=short).bad_rows) == 1
+    collection.refresh_from_db()
+    assert collection.reversed_at is None
+
+    load(*rows)
+
+    collection.refresh_from_db()
+    assert collection.reversed_at == AT + timedelta(hours=1)
+    [moved] = Movement.objects.all()
+    assert (moved.number, moved.linked) == ("UAE9BACK01", NUMBER)
+
+
+def test_a_fuller_file_says_which_payment_was_meant(load, payment, order):
+    row = paid(NUMBER, AT, payer="2547****0000 - JOE", reference=payment.reference)
+    load(row, write=short)
+    [money_] = Collection.objects.all()
+    assert (money_.payment, sale_of(order)[0]) == (None, "open")
+
+    second = load(row)
+
+    money_.refresh_from_db()
+    assert (money_.payment, sale_of(order)) == (payment, ("paid", 250, 0, 0))
+    assert counts(second) == {
+        "payments": 1, "new_receipts": 0, "filled": 0, "movements": 0, "disputed": 0,
+    }  # fmt: skip
+    before = every_row()[1:]
+    with nothing_changes():
+        load(row, write=as_xlsx)
+    assert every_row()[1:] == before
+
+
+def test_times_without_seconds_book_no_movement_twice(load):
+    """A spreadsheet that saves a CSV anew leaves the seconds out."""
+    at = AT + timedelta(seconds=7)
+    load(charge(NUMBER, at), sweep(OTHER, at))
+
+    again = load(
+        *(row[:1] + (stamp(at)[:-3],) * 2 + row[3:]
+          for row in (charge(NUMBER, at), sweep(OTHER, at))),
+    )  # fmt: skip
+
+    assert (again.bad_rows, again.movements, Movement.objects.count()) == ([], 0, 2)
+
+
+def test_a_row_confirms_a_claim_that_paid_a_sale(load, account, duka, order):
+    """It was counted on its notice's word, and looked at, before its statement."""
+    MpesaSettings.objects.update(claimed_limit=1000)
+    payment = PaymentFactory(order=order, checkout_request_id=None)
+    with transaction.atomic():
+        told = Told(NUMBER, Decimal(250), reference=payment.reference)
+        receipt = receipts.sight(account, told, Source.C2B)
+    assert matching.look(receipt.pk) == "counted"
+    matching.look(receipt.pk)
+    assert (matching.due(9), sale_of(order)[0]) == ([], "paid")
+    assert Collection.objects.get().confirmed_at is None
+
+    load(paid(NUMBER, AT, reference=payment.reference))
+
+    assert Collection.objects.get().confirmed_at == clock.now()
+
+
+def test_a_reversal_that_is_pending_in_the_statement_is_not_missing(
+    load, payment, mary, monkeypatch
+):
+    fake = FakeOrganisation()
+    monkeypatch.setattr(gateways, "organisation", lambda: fake)
+    refund = refunds.ask(
+        access=Access(mary.user, mary.shop, "manager"), method="reversal", amount=250,
+        collection_id=called_back(payment).pk, reason="Worn", restocks=False,
+    )  # fmt: skip
+    pending = line(
+        "UAE9BACK01", AT, "Pay Bill Reversal", gone="-250.00", linked=NUMBER,
+        status="Pending",
+    )  # fmt: skip
+    rows = (paid(NUMBER, AT), paid(OTHER, AT + timedelta(hours=3)))
+
+    row = load(*rows, pending)
+
+    refund.refresh_from_db()
+    assert (refund.state, len(row.bad_rows), row.covers_to) == ("sending", 1, None)
+    load(*rows)  # as if it had never been there
+    refund.refresh_from_db()
+    assert refund.state == "failed"
 
 
 def test_one_broken_reversal_leaves_the_others(load, payment, monkeypatch, caplog):

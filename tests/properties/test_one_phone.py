@@ -121,9 +121,7 @@ class Course:
         """M-Pesa sends money back, and its statement says so."""
         if found := self.one_of(Collection.objects.filter(receipt__in=self.bank)):
             at = clock.now()
-            reversals.prove_reversed(
-                found, receipt="", source=Source.STATEMENT, at=at
-            )
+            reversals.prove_reversed(found, receipt="", source=Source.STATEMENT, at=at)
             self.note("sent back", found.receipt)
 
     def give_back(self):
