@@ -533,6 +533,7 @@ def _is_short(order: Order) -> bool:
     reserved = RefundPart.objects.filter(
         source__order=order,
         source__kind=AllocationKind.SALE,
+        was_open=False,
         refund__state__in=RefundState.UNDECIDED,
     ).aggregate(total=Sum("amount"))["total"]
     return order.paid - order.refunded > sold + (reserved or 0)

@@ -84,16 +84,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Money set aside: its allocation, and what was taken from which portion."""
+    """Money set aside: its allocation, and what was taken of which portion, not stored."""
 
     allocation: Allocation
-    parts: tuple[tuple[Allocation, Decimal], ...]
+    parts: tuple[RefundPart, ...]
 
     @property
     def from_sale(self) -> Decimal:
         """How much of it was sales' money, in KES."""
         return sum(
-            (taken for one, taken in self.parts if one.kind == AllocationKind.SALE),
+            (one.amount for one in self.parts if _is_sales(one)),
             Decimal(0),
         )
 
@@ -161,8 +161,9 @@ def reserve(
 ) -> Reserved:
     """Set money aside for a refund: free money first, then the sale's.
 
-    `sale_first`: the other way round, for goods that come back. Needs the locks.
-    Raises MoreThanLeft, and then nothing is written.
+    `sale_first`: the other way round, for goods that come back. A sale that is open
+    needs the money again at once: it must not close with what is on its way back. Needs
+    the locks. Raises MoreThanLeft, and then nothing is written.
     """
     collection = held.collection
     if amount > held.left:
@@ -172,8 +173,8 @@ def reserve(
     for portion, there in _sources(held, sale_first=sale_first):
         taken = min(left, there)
         if taken and portion is not None:
-            _take(held, portion, taken, actor=actor, reason=reason)
-            parts.append((portion, taken))
+            was_open = _take(held, portion, taken, actor=actor, reason=reason)
+            parts.append(RefundPart(source=portion, amount=taken, was_open=was_open))
         left -= taken
     [allocation] = ledger.allocate(
         collection,
@@ -218,7 +219,7 @@ def book(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
     for part in _parts(refund):
         per_order[part.source.order_id] += part.amount
         rest -= part.amount
-        if part.source.kind == AllocationKind.SALE and part.source.order_id:
+        if _is_sales(part) and part.source.order_id and not part.was_open:
             from_sales[part.source.order_id] += part.amount
     per_order[None] += rest
     ledger.allocate(
@@ -257,10 +258,9 @@ def begin(refund: Refund, reserved: Reserved, *, actor: Any, reason: str) -> Non
     refund.reserved = reserved.allocation
     refund.from_sale = reserved.from_sale
     refund.save(force_insert=True)
-    RefundPart.objects.bulk_create(
-        RefundPart(refund=refund, source=source, amount=taken)
-        for source, taken in reserved.parts
-    )
+    for part in reserved.parts:
+        part.refund = refund
+    RefundPart.objects.bulk_create(reserved.parts)
     _record(refund, "", actor, reason)
 
 
@@ -318,8 +318,11 @@ def _sources(
 
 def _take(
     held: Held, portion: Allocation, taken: Decimal, *, actor: Any, reason: str
-) -> None:
-    """Free a portion; what the refund does not need stays what it was."""
+) -> bool:
+    """Free a portion; what the refund does not need stays what it was.
+
+    True if it had paid a sale that is open.
+    """
     portion.collection = held.collection
     ledger.release(portion, actor=actor, reason=reason)
     ledger.allocate(
@@ -332,8 +335,28 @@ def _take(
         ],
         actor=actor,
     )  # fmt: skip
-    if portion.kind == AllocationKind.SURPLUS and portion.order_id is not None:
-        order_lifecycle.give_up_surplus(held.orders[portion.order_id], taken)
+    if portion.order_id is None:
+        return False
+    order = held.orders[portion.order_id]
+    if portion.kind == AllocationKind.SURPLUS:
+        order_lifecycle.give_up_surplus(order, taken)
+    was_open = portion.kind == AllocationKind.SALE and order.status == OrderStatus.OPEN
+    if was_open:
+        order_lifecycle.give_back(order, taken, actor=actor, restocks=False)
+        _tell_screens(held, portion)
+    return was_open
+
+
+def _is_sales(part: RefundPart) -> bool:
+    return part.source.kind == AllocationKind.SALE
+
+
+def _tell_screens(held: Held, portion: Allocation) -> None:
+    """Let who looks at the sale see that it has more or less of its money."""
+    payment_id = portion.payment_id or held.collection.payment_id
+    if payment_id in held.payments:
+        payment = held.payments[payment_id]
+        news.publish(payment, payment.order, "payment.updated")
 
 
 def new_owner(held: Held, refund: Refund) -> Payment | None:
@@ -362,7 +385,7 @@ def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
             kept += _restore(held, part, actor=actor)
         elif source.kind == AllocationKind.SALE and source.order_id is not None:
             order = held.orders[source.order_id]
-            if order.status == OrderStatus.OPEN:
+            if order.status == OrderStatus.OPEN and not part.was_open:
                 order_lifecycle.give_back(
                     order, part.amount, actor=None, restocks=False
                 )
@@ -402,8 +425,15 @@ def _tell(held: Held, payment_id: uuid.UUID | None) -> None:
 
 
 def _restore(held: Held, part: RefundPart, *, actor: Any) -> Decimal:
-    """Put back a part of a refund to where it was; return how much it is, in KES."""
+    """Put back a part of a refund to where it was; return how much it is, in KES.
+
+    A sale that was open takes what it still needs of it. Locks its products if it
+    becomes paid.
+    """
     source = part.source
+    if part.was_open:
+        _offer_again(held, part)
+        return part.amount
     portion = ledger.Portion(
         AllocationKind(source.kind), part.amount, source.order, source.reason,
         source.payment, source.customer,
@@ -412,6 +442,26 @@ def _restore(held: Held, part: RefundPart, *, actor: Any) -> Decimal:
     if source.kind == AllocationKind.SURPLUS and source.order_id is not None:
         order_lifecycle.regain_surplus(held.orders[source.order_id], part.amount)
     return part.amount
+
+
+def _offer_again(held: Held, part: RefundPart) -> None:
+    source = part.source
+    assert source.order_id is not None
+    order = held.orders[source.order_id]
+    taken = order_lifecycle.take_payment(order, part.amount, actor=part.refund.asked_by)
+    ledger.allocate(
+        held.collection,
+        [
+            ledger.Portion(
+                AllocationKind.SALE, taken.to_sale, order, source.reason, source.payment
+            ),
+            ledger.Portion(
+                AllocationKind.SURPLUS, taken.surplus, order, payment=source.payment
+            ),
+        ],
+        actor=part.refund.asked_by,
+    )  # fmt: skip
+    _tell_screens(held, source)
 
 
 def _release_reserved(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:

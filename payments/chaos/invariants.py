@@ -155,6 +155,7 @@ class Books:
                 part.amount
                 for part in gone
                 if part.source.kind == AllocationKind.SALE
+                and not part.was_open
                 and order.paid_at is not None
                 and _moment_of(part.refund) >= order.paid_at
             ),
@@ -215,6 +216,7 @@ class Books:
                 part.amount
                 for part in taken
                 if part.source.kind == AllocationKind.SALE
+                and not part.was_open  # an open sale needs it again at once
                 and part.refund.state in RefundState.UNDECIDED
             ),
             ZERO,
@@ -571,6 +573,7 @@ def _kept_as_paid(order: Order, taken: list[RefundPart]) -> Decimal:
             part.amount
             for part in taken
             if part.source.kind == AllocationKind.SALE
+            and not part.was_open
             and part.refund.state in (RefundState.REFUSED, RefundState.FAILED)
             and not _was_open(order, _moment_of(part.refund))
             and not part.source.collection.allocations.filter(

@@ -119,12 +119,14 @@ class Refund(models.Model):
 class RefundPart(AppendOnly):
     """So much of a portion that a refund took, in KES: a failure puts it back there.
 
-    What the parts do not make up was unmatched money.
+    What the parts do not make up was unmatched money. `was_open`: the sale that it had
+    paid was open, so it counts as not paid there from that moment on.
     """
 
     refund = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="parts")
     source = models.ForeignKey(Allocation, on_delete=models.PROTECT, related_name="+")
     amount = models.DecimalField(max_digits=12, decimal_places=2)
+    was_open = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["id"]

@@ -448,6 +448,68 @@ def test_a_form_that_is_sent_twice_gives_back_once(paid, manager):
 
 
 @pytest.fixture
+def going(organisation, duka, manager):
+    """An open sale of KES 250 whose KES 100 are on their way back."""
+    order = OrderFactory(shop=duka, total=250)
+    collection = settle(PaymentFactory(order=order, amount=100))
+    refund = ask(manager, collection, "reversal", amount=100)
+    assert (refund.state, refund.from_sale) == ("sending", 100)
+    return refund
+
+
+def take_cash(bob, order, amount):
+    seller = Access(bob.user, bob.shop, "cashier")
+    cash.take(access=seller, order_id=order.pk, amount=amount, key=None)
+
+
+def test_an_open_sale_does_not_close_with_money_on_its_way_back(messages, going, bob):
+    order = going.order
+    assert sale_of(order) == ("open", 0, 250, 0)
+    assert messages[-1] == ("payment.updated", "completed")
+    take_cash(bob, order, 150)
+    assert sale_of(order) == ("open", 150, 100, 0)
+
+    tell(going.request, reversed_(going.request, 100))
+
+    assert (sale_of(order), refunded(order)) == (("open", 150, 100, 0), 0)
+    take_cash(bob, order, 100)
+    assert (sale_of(order), refunded(order)) == (("paid", 250, 0, 0), 0)
+    assert portions(going.collection) == {"refunded": 100}
+
+
+@pytest.mark.parametrize("paid_meanwhile", [0, 150, 200, 250])
+def test_what_does_not_go_back_is_offered_to_the_open_sale_again(
+    going, bob, paid_meanwhile
+):
+    order = going.order
+    if paid_meanwhile:
+        take_cash(bob, order, paid_meanwhile)
+
+    tell(going.request, result(going.request, 1))
+
+    to_sale = min(100, 250 - paid_meanwhile)
+    paid_in_all = paid_meanwhile + to_sale
+    assert sale_of(order) == (
+        "paid" if paid_in_all == 250 else "open", paid_in_all, 250 - paid_in_all,
+        100 - to_sale,
+    )  # fmt: skip
+    expected = {"sale": to_sale, "surplus": 100 - to_sale}
+    assert portions(going.collection) == {k: v for k, v in expected.items() if v}
+    assert (row(going)[0], refunded(order)) == ("failed", 0)
+    assert level(order) == (99 if paid_in_all == 250 else 100)
+
+
+def test_a_sale_all_of_whose_money_is_going_back_can_be_cancelled(going, bob):
+    order = going.order
+    order_lifecycle.cancel(order.pk, actor=bob.user)
+
+    tell(going.request, result(going.request, 1))
+
+    assert sale_of(order) == ("cancelled", 0, 0, 100)
+    assert portions(going.collection) == {"surplus": 100}
+
+
+@pytest.fixture
 def waiting(paid, manager):
     """KES 250 in cash, from which on the owner wants to look."""
     limit(paid.shop, 250)
