@@ -20,7 +20,7 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.db import transaction
-from django.db.models import Exists, Model, OuterRef
+from django.db.models import Exists, Max, Model, OuterRef
 
 from payments.models import (
     Allocation,
@@ -154,7 +154,9 @@ def _never_sealed() -> Iterator[Fault]:
 def _verify_chain(chain: AuditChain) -> tuple[Head, list[Fault]]:
     faults: list[Fault] = []
     previous, position = EMPTY, 0
-    seals = AuditSeal.objects.filter(chain=chain).order_by("position")
+    # Up to the end as it was read: the worker may go on meanwhile.
+    seals = AuditSeal.objects.filter(chain=chain, position__lte=chain.length)
+    seals = seals.order_by("position")
     for batch in _batches(seals.iterator(ROUND_LIMIT)):
         found = {
             (entry.kind, entry.row_id): entry
@@ -170,7 +172,16 @@ def _verify_chain(chain: AuditChain) -> tuple[Head, list[Fault]]:
             previous, position = seal.hash, seal.position
     if (chain.length, chain.hash) != (position, previous):
         faults.append(Fault(chain.name, position, "the end of the chain is gone"))
-    return Head(chain.name, position, previous), faults
+    return Head(chain.name, position, previous), [*faults, *_beyond_the_end(chain)]
+
+
+def _beyond_the_end(chain: AuditChain) -> Iterator[Fault]:
+    seals = AuditSeal.objects.filter(chain=chain)
+    last = seals.aggregate(last=Max("position"))["last"] or 0
+    # Read last: the worker writes seals and end at once, so its own are not beyond.
+    end = AuditChain.objects.values_list("length", flat=True).get(pk=chain.pk)
+    if last > end:
+        yield Fault(chain.name, last, "seals lie beyond the end")
 
 
 def _wrong(

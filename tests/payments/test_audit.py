@@ -1,5 +1,6 @@
 """The audit chain: each way to tamper is found, honest work is not."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 
@@ -23,6 +24,8 @@ from tests.factories import OrderFactory, PaymentFactory
 
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+READ_SEALS = 'SELECT "payments_auditseal"'
 
 
 def event(payment, reason="something"):
@@ -49,6 +52,21 @@ def act(person, text="changed the price"):
 def run(statement, *values):
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+@contextmanager
+def before(words, do):
+    """Do something else just before the first statement that begins like this."""
+    waiting = [do]
+
+    def execute_after(execute, sql, params, many, context):
+        if waiting and sql.startswith(words):
+            waiting.pop()()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(execute_after):
+        yield
+    assert not waiting
 
 
 def faults():
@@ -200,6 +218,51 @@ def test_removed_end_is_found(sealed):
     run("DELETE FROM payments_paymentevent WHERE id = %s", sealed[2].pk)
 
     assert faults() == ["the end of the chain is gone"]
+
+
+@pytest.fixture
+def busy_worker(payment):
+    """Let the worker seal something between reading the ends and the seals."""
+
+    def work():
+        event(payment, "meanwhile")
+        audit.seal()
+
+    return before(READ_SEALS, work)
+
+
+def test_what_the_worker_seals_during_the_walk_is_no_fault(sealed, busy_worker):
+    chain = AuditChain.objects.get()
+
+    with busy_worker:
+        heads, found = audit.verify()
+
+    assert found == []
+    assert heads == [audit.Head(chain.name, chain.length, chain.hash)]
+    assert audit.verify()[0][0].length == chain.length + 1
+
+
+def test_removed_end_is_found_while_the_worker_seals(sealed, busy_worker):
+    run("DELETE FROM payments_auditseal WHERE row_id = %s", sealed[2].pk)
+    run("DELETE FROM payments_paymentevent WHERE id = %s", sealed[2].pk)
+
+    with busy_worker:
+        assert faults() == ["the end of the chain is gone"]
+
+
+def test_seal_beyond_the_end_is_found(sealed, payment, busy_worker):
+    late = event(payment)
+    chain = AuditChain.objects.get()
+    (entry,) = audit._events([late.pk])
+    AuditSeal.objects.create(
+        chain=chain, position=chain.length + 5, kind="payment_event", row_id=late.pk,
+        digest=entry.digest, hash="f" * 64, sealed_at=clock.now(),
+    )  # fmt: skip
+    found = [audit.Fault(chain.name, chain.length + 5, "seals lie beyond the end")]
+
+    assert audit.verify()[1] == found
+    with busy_worker:
+        assert audit.verify()[1] == found
 
 
 def test_changed_event_with_a_fresh_digest_is_found(sealed):
