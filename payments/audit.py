@@ -36,7 +36,8 @@ from smartduka.lib.transactions import repeated
 
 PLATFORM = "platform"
 ROUND_LIMIT = 1000
-# A row this much older than its seal, while others were sealed, was not there then.
+# A row is committed within this time of its own: one that is so much older than a round
+# which did not find it was not there then.
 LATE = timedelta(minutes=15)
 EMPTY = "0" * 64
 # Ids are given out before their rows are committed: so far below the mark we look.
@@ -83,16 +84,20 @@ def seal() -> int:
     Opens a transaction per chain and locks that chain. Two workers sealing at once
     seal each row once: the second finds nothing left.
     """
-    now = clock.now()  # one round, one time
-    ids = {kind: _unsealed(kind) for kind in MODELS}
+    # The time first, then up to when all is sealed, then the rows: whatever another
+    # round does meanwhile, both times are from before these rows were read.
+    now = clock.now()
+    marks = [AuditMark.objects.get_or_create(kind=kind)[0] for kind in MODELS]
+    until = {mark.kind: mark.sealed_until for mark in marks}
+    ids = {mark.kind: _unsealed(mark) for mark in marks}
     rows = [(kind, row_id) for kind, found in ids.items() for row_id in found]
     entries = sorted(_read(rows), key=lambda entry: (entry.chain, entry.at))
     sealed = sum(
-        _extend(chain, [(entry.kind, entry.row_id) for entry in group], now)
+        _extend(chain, [(entry.kind, entry.row_id) for entry in group], now, until)
         for chain, group in groupby(entries, key=lambda entry: entry.chain)
     )
     for kind, found in ids.items():
-        _advance(kind, found)
+        _advance(kind, found, now)
     return sealed
 
 
@@ -112,7 +117,12 @@ def verify() -> tuple[list[Head], list[Fault]]:
 
 
 @repeated
-def _extend(name: str, rows: list[tuple[str, int]], now: datetime) -> int:
+def _extend(
+    name: str,
+    rows: list[tuple[str, int]],
+    now: datetime,
+    until: dict[str, datetime | None],
+) -> int:
     AuditChain.objects.get_or_create(name=name, defaults={"hash": EMPTY})
     with transaction.atomic(durable=True):
         chain = AuditChain.objects.select_for_update(no_key=True).get(name=name)
@@ -123,18 +133,17 @@ def _extend(name: str, rows: list[tuple[str, int]], now: datetime) -> int:
         seals = []
         for entry in _read([row for row in rows if row not in sealed]):
             chain.length += 1
-            chain.hash = _linked(chain.hash, chain.length, entry)
-            seals.append(
-                AuditSeal(
-                    chain=chain,
-                    position=chain.length,
-                    kind=entry.kind,
-                    row_id=entry.row_id,
-                    digest=entry.digest,
-                    hash=chain.hash,
-                    sealed_at=now,
-                )
+            seal = AuditSeal(
+                chain=chain,
+                position=chain.length,
+                kind=entry.kind,
+                row_id=entry.row_id,
+                digest=entry.digest,
+                sealed_at=now,
+                sealed_until=until[entry.kind],
             )
+            chain.hash = seal.hash = _linked(chain.hash, seal)
+            seals.append(seal)
         AuditSeal.objects.bulk_create(seals)
         chain.save(update_fields=["length", "hash"])
     return len(seals)
@@ -154,6 +163,7 @@ def _never_sealed() -> Iterator[Fault]:
 def _verify_chain(chain: AuditChain) -> tuple[Head, list[Fault]]:
     faults: list[Fault] = []
     previous, position = EMPTY, 0
+    newest: dict[str, datetime] = {}
     # Up to the end as it was read: the worker may go on meanwhile.
     seals = AuditSeal.objects.filter(chain=chain, position__lte=chain.length)
     seals = seals.order_by("position")
@@ -167,8 +177,10 @@ def _verify_chain(chain: AuditChain) -> tuple[Head, list[Fault]]:
             entry = found.get((seal.kind, seal.row_id))
             faults.extend(
                 Fault(chain.name, seal.position, what)
-                for what in _wrong(seal, entry, previous, position)
+                for what in _wrong(seal, entry, previous, position, newest)
             )
+            if entry is not None:
+                newest[entry.kind] = max(entry.at, newest.get(entry.kind, entry.at))
             previous, position = seal.hash, seal.position
     if (chain.length, chain.hash) != (position, previous):
         faults.append(Fault(chain.name, position, "the end of the chain is gone"))
@@ -185,7 +197,11 @@ def _beyond_the_end(chain: AuditChain) -> Iterator[Fault]:
 
 
 def _wrong(
-    seal: AuditSeal, entry: _Entry | None, previous: str, position: int
+    seal: AuditSeal,
+    entry: _Entry | None,
+    previous: str,
+    position: int,
+    newest: dict[str, datetime],
 ) -> Iterator[str]:
     if seal.position != position:
         yield f"seals {position} to {seal.position - 1} are gone"
@@ -194,46 +210,48 @@ def _wrong(
         return
     if entry.digest != seal.digest:
         yield f"{seal.kind} {seal.row_id} was changed"
-    if seal.hash != _linked(previous, seal.position, entry, digest=seal.digest):
+    if seal.hash != _linked(previous, seal):
         yield f"the seal of {seal.kind} {seal.row_id} was changed or slipped in"
-    if _was_passed_over(seal, entry):
+    if _is_late(seal, entry, newest.get(entry.kind, entry.at)):
         yield f"{seal.kind} {seal.row_id} appeared long after its time"
 
 
-def _was_passed_over(seal: AuditSeal, entry: _Entry) -> bool:
-    """Whether a row got its seal late although rows were sealed in the meantime.
+def _is_late(seal: AuditSeal, entry: _Entry, newest: datetime) -> bool:
+    """Whether a row got its seal late although it should have had it before.
 
-    While no worker runs, in the night, nothing is sealed: that is no fault of a row.
+    All of its kind was sealed up to a later time when its round began, or a newer row
+    of its kind (`newest`) is before it in its chain. What waited while no worker ran,
+    in the night, is sealed from the oldest on, in however many rounds and by however
+    many workers: that is no fault of a row (0020).
     """
-    rounds = AuditSeal.objects.filter(
-        sealed_at__gt=entry.at + LATE, sealed_at__lt=seal.sealed_at
-    )
-    return seal.sealed_at - entry.at > LATE and rounds.exists()
+    if seal.sealed_at - entry.at <= LATE:  # whatever a clock that was set back says
+        return False
+    return entry.at + LATE < max(newest, seal.sealed_until or newest)
 
 
-def _linked(
-    previous: str, position: int, entry: _Entry, *, digest: str | None = None
-) -> str:
-    text = "|".join(
-        [previous, str(position), entry.kind, str(entry.row_id), digest or entry.digest]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+def _linked(previous: str, seal: AuditSeal) -> str:
+    facts = [previous, str(seal.position), seal.kind, str(seal.row_id), seal.digest]
+    if seal.sealed_until is not None:
+        facts += [str(clock.iso(seal.sealed_until)), str(clock.iso(seal.sealed_at))]
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()
 
 
-def _unsealed(kind: str) -> list[int]:
+def _unsealed(mark: AuditMark) -> list[int]:
     """The ids of a kind that have no seal, from a little below its mark."""
-    mark, _ = AuditMark.objects.get_or_create(kind=kind)
-    sealed = AuditSeal.objects.filter(kind=kind, row_id=OuterRef("pk"))
-    rows: Any = MODELS[kind]._default_manager.filter(
+    sealed = AuditSeal.objects.filter(kind=mark.kind, row_id=OuterRef("pk"))
+    rows: Any = MODELS[mark.kind]._default_manager.filter(
         ~Exists(sealed), pk__gt=mark.row_id - MARGIN
     )
     return list(rows.order_by("pk").values_list("pk", flat=True)[:ROUND_LIMIT])
 
 
-def _advance(kind: str, ids: list[int]) -> None:
+def _advance(kind: str, ids: list[int], now: datetime) -> None:
     """Move the mark to the last id sealed; those still being written are below it."""
+    mark = AuditMark.objects.filter(kind=kind)
     if ids:
-        AuditMark.objects.filter(kind=kind, row_id__lt=max(ids)).update(row_id=max(ids))
+        mark.filter(row_id__lt=max(ids)).update(row_id=max(ids))
+    if len(ids) < ROUND_LIMIT:
+        mark.update(sealed_until=now)
 
 
 def _read(rows: list[tuple[str, int]]) -> list[_Entry]:

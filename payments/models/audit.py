@@ -19,7 +19,12 @@ class AuditChain(models.Model):
 
 
 class AuditSeal(AppendOnly):
-    """One link: the digest of a row, hashed with the link before it."""
+    """One link: the digest of a row, hashed with the link before it.
+
+    `sealed_until` is when the last round began that had left nothing of the kind
+    unsealed: what is older was sealed by then. Null while there was none, and in seals
+    from before there was this column; such a seal has no time in its hash.
+    """
 
     chain = models.ForeignKey(
         AuditChain, on_delete=models.PROTECT, related_name="seals"
@@ -30,6 +35,7 @@ class AuditSeal(AppendOnly):
     digest = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
     sealed_at = models.DateTimeField()
+    sealed_until = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["chain", "position"]
@@ -47,10 +53,14 @@ class AuditSeal(AppendOnly):
 
 
 class AuditMark(models.Model):
-    """Up to which id all rows of a kind are sealed, so that a round reads the rest."""
+    """Up to which id all rows of a kind are sealed, so that a round reads the rest.
+
+    And up to when: the beginning of the last round that left nothing of it unsealed.
+    """
 
     kind = models.CharField(max_length=20, unique=True)
     row_id = models.BigIntegerField(default=0)
+    sealed_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.kind} up to {self.row_id}"

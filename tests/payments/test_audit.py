@@ -1,5 +1,6 @@
 """The audit chain: each way to tamper is found, honest work is not."""
 
+import hashlib
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
@@ -28,24 +29,26 @@ pytestmark = pytest.mark.django_db(transaction=True)
 READ_SEALS = 'SELECT "payments_auditseal"'
 
 
-def event(payment, reason="something"):
+def event(payment, reason="something", ago=timedelta(0), **more):
     return PaymentEvent.objects.create(
         payment=payment,
         old=payment.status,
         new=payment.status,
         source=Source.CLOCK,
         reason=reason,
-        created_at=clock.now(),
+        created_at=clock.now() - ago,
+        **more,
     )
 
 
-def act(person, text="changed the price"):
+def act(person, text="changed the price", at=None):
     return LogEntry.objects.create(
         user=person.user,
         object_id="1",
         object_repr="Soda",
         action_flag=CHANGE,
         change_message=text,
+        action_time=at or clock.now(),
     )
 
 
@@ -67,6 +70,24 @@ def before(words, do):
     with connection.execute_wrapper(execute_after):
         yield
     assert not waiting
+
+
+@contextmanager
+def between_chains(do):
+    """Do something else when a round sealed its first chain, and not the second."""
+    sealed, done = [], []
+
+    def execute_between(execute, sql, params, many, context):
+        if sealed and not done and not connection.in_atomic_block:
+            done.append(do)
+            do()
+        if sql.startswith('INSERT INTO "payments_auditseal"'):
+            sealed.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(execute_between):
+        yield
+    assert done
 
 
 def faults():
@@ -221,6 +242,25 @@ def test_removed_end_is_found(sealed):
 
 
 @pytest.fixture
+def two_waiting(sealed, payment, charlie):
+    """Two shops with all sealed but their newest event."""
+    other = PaymentFactory(shop=charlie.shop)
+    audit.seal()
+    return [event(payment), event(other)]
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Turn the clock so far ahead of what it was."""
+    now = clock.now
+
+    def turn(**span):
+        monkeypatch.setattr(clock, "now", lambda: now() + timedelta(**span))
+
+    return turn
+
+
+@pytest.fixture
 def busy_worker(payment):
     """Let the worker seal something between reading the ends and the seals."""
 
@@ -284,37 +324,146 @@ def test_changed_event_with_a_fresh_digest_is_found(sealed):
 
 
 def test_event_slipped_into_the_past_is_found(sealed, payment):
-    late = event(payment)
-    then = clock.now() - timedelta(hours=3)
-    run(
-        "UPDATE payments_paymentevent SET created_at = %s WHERE id = %s",
-        then,
-        late.pk,
-    )
+    late = event(payment, ago=timedelta(hours=3))
 
     audit.seal()
 
     assert faults() == [f"payment_event {late.pk} appeared long after its time"]
 
 
+@pytest.mark.parametrize("kind", ["payment_event", "admin_act"])
+def test_row_slipped_in_where_nothing_happened_is_found(
+    sealed, payment, operator, later, kind
+):
+    """Neither its shop nor another has a row since: the empty rounds know."""
+    later(hours=3)
+    assert audit.seal() == 0
+    if kind == "payment_event":
+        late = event(payment, ago=timedelta(hours=1))
+    else:
+        late = act(operator, at=clock.now() - timedelta(hours=1))
+
+    audit.seal()
+
+    assert faults() == [f"{kind} {late.pk} appeared long after its time"]
+
+
+def test_event_slipped_in_under_seals_of_before_is_found(sealed, payment):
+    """Seals from before 0015 do not say up to when their kind was sealed."""
+    late = event(payment, ago=timedelta(hours=3))
+    AuditMark.objects.update(sealed_until=None)
+
+    audit.seal()
+
+    assert AuditSeal.objects.get(row_id=late.pk).sealed_until is None
+    assert faults() == [f"payment_event {late.pk} appeared long after its time"]
+
+
 def test_what_happened_while_no_worker_ran_is_no_fault(
-    sealed, payment, operator, monkeypatch
+    sealed, payment, operator, later
 ):
     """The shop closed in the minute of its last sale, and opened in the morning."""
     event(payment)
     act(operator)
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(hours=12))
+    later(hours=12)
 
     audit.seal()
 
     assert faults() == []
 
 
+def test_backlog_of_many_rounds_is_no_fault(sealed, payment, later, monkeypatch):
+    monkeypatch.setattr(audit, "ROUND_LIMIT", 2)
+    while audit.seal():
+        pass
+    for number in range(5):
+        event(payment, str(number))
+    for minute in range(3):
+        later(hours=12, minutes=minute)
+        audit.seal()
+
+    assert audit.seal() == 0
+    assert faults() == []
+
+
+def test_event_slipped_in_after_a_backlog_is_found(sealed, payment, later):
+    event(payment)
+    later(hours=12)
+    audit.seal()
+    late = event(payment, ago=timedelta(hours=6))
+    audit.seal()
+
+    assert faults() == [f"payment_event {late.pk} appeared long after its time"]
+
+
+def test_worker_killed_between_two_chains_leaves_no_fault(two_waiting, later):
+    def kill():
+        raise KeyboardInterrupt
+
+    later(hours=12)
+    with between_chains(kill), pytest.raises(KeyboardInterrupt):
+        audit.seal()
+    later(hours=12, minutes=1)
+
+    assert audit.seal() == 1
+    assert faults() == []
+
+
+def test_two_that_seal_a_backlog_at_once_leave_no_fault(two_waiting, later):
+    def seal_too():
+        later(hours=12, seconds=1)
+        assert audit.seal() == 1
+
+    later(hours=12)
+    with between_chains(seal_too):
+        assert audit.seal() == 1
+
+    seals = AuditSeal.objects.filter(row_id__in=[row.pk for row in two_waiting])
+    assert len({seal.sealed_at for seal in seals}) == len({s.chain for s in seals}) == 2
+    assert faults() == []
+
+
+def test_clock_that_was_set_back_makes_no_fault(sealed, payment, later):
+    later(hours=2)
+    event(payment)
+    audit.seal()
+    later(hours=0)
+    event(payment)
+    audit.seal()
+
+    assert faults() == []
+
+
+@pytest.mark.parametrize("column", ["sealed_until", "sealed_at"])
+def test_changed_time_of_a_seal_is_found(sealed, payment, column):
+    last = event(payment)
+    audit.seal()
+    assert faults() == []
+
+    run(
+        f"UPDATE payments_auditseal SET {column} = %s WHERE row_id = %s",
+        clock.now() - timedelta(hours=3),
+        last.pk,
+    )
+
+    assert faults() == [
+        f"the seal of payment_event {last.pk} was changed or slipped in"
+    ]
+
+
+def test_seal_that_says_no_time_is_hashed_without_one(sealed):
+    """As all were before 0015."""
+    seals = AuditSeal.objects.filter(sealed_until=None).order_by("position")
+    previous = audit.EMPTY
+    for seal in seals:
+        text = f"{previous}|{seal.position}|{seal.kind}|{seal.row_id}|{seal.digest}"
+        previous = hashlib.sha256(text.encode()).hexdigest()
+        assert seal.hash == previous
+    assert len(seals) == AuditChain.objects.get().length
+
+
 def test_event_below_the_mark_that_is_never_sealed_is_found(sealed, payment):
-    late = event(payment)
-    then = clock.now() - timedelta(hours=3)
-    run("UPDATE payments_paymentevent SET created_at = %s WHERE id = %s", then, late.pk)
+    late = event(payment, ago=timedelta(hours=3))
     AuditMark.objects.filter(kind="payment_event").update(row_id=late.pk + 20_000)
 
     audit.seal()
@@ -322,22 +471,23 @@ def test_event_below_the_mark_that_is_never_sealed_is_found(sealed, payment):
     assert faults() == [f"payment_event {late.pk} was never sealed"]
 
 
-def test_event_committed_late_with_a_lower_id_is_sealed(sealed, payment):
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(10, None), (20, "payment_event {} appeared long after its time")],
+    ids=["in time", "too late"],
+)
+def test_event_committed_late_with_a_lower_id_is_sealed(
+    sealed, payment, later, minutes, words
+):
     first = event(payment)
     run("DELETE FROM payments_paymentevent WHERE id = %s", first.pk)
+    later(minutes=minutes)
     event(payment)
     audit.seal()
-    PaymentEvent(
-        pk=first.pk,
-        payment=payment,
-        old=payment.status,
-        new=payment.status,
-        source=Source.CLOCK,
-        created_at=clock.now(),
-    ).save(force_insert=True)
+    event(payment, ago=timedelta(minutes=minutes), pk=first.pk)
 
     assert audit.seal() == 1
-    assert faults() == []
+    assert faults() == ([words.format(first.pk)] if words else [])
 
 
 def test_row_is_sealed_once_by_the_database(sealed):
