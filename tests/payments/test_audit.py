@@ -525,3 +525,51 @@ def test_command_fails_on_a_fault(sealed):
         call_command("verify_audit", stdout=StringIO(), stderr=err)
 
     assert f"payment_event {sealed[1].pk} is gone" in err.getvalue()
+
+
+def test_command_seals_a_whole_backlog_before_it_judges(
+    sealed, payment, later, monkeypatch
+):
+    for number in range(5):
+        event(payment, str(number))
+    later(hours=12)
+    monkeypatch.setattr(audit, "ROUND_LIMIT", 2)
+    out = StringIO()
+
+    call_command("verify_audit", stdout=out)
+
+    assert f"{PaymentEvent.objects.count()} seals" in out.getvalue()
+
+
+def test_backlog_is_sealed_though_the_worker_takes_of_it(sealed, payment, monkeypatch):
+    """A round that another one emptied does not end the work."""
+    for number in range(5):
+        event(payment, str(number))
+    monkeypatch.setattr(audit, "ROUND_LIMIT", 2)
+
+    with before('SELECT "payments_auditchain"', audit.seal):
+        audit.seal_all()
+
+    assert AuditSeal.objects.count() == PaymentEvent.objects.count()
+
+
+def test_sealing_all_ends_where_rows_come_faster(sealed, payment, monkeypatch):
+    monkeypatch.setattr(audit, "ROUND_LIMIT", 1)
+    monkeypatch.setattr(audit, "MOST_ROUNDS", 3)
+    for number in range(5):
+        event(payment, str(number))
+
+    audit.seal_all()
+
+    assert AuditSeal.objects.count() == PaymentEvent.objects.count() - 2
+
+
+def test_what_happens_during_a_long_walk_is_no_fault(sealed, payment, later):
+    """No worker runs, and the walk takes longer than a row may wait."""
+
+    def sell():
+        event(payment)
+        later(minutes=20)
+
+    with before(READ_SEALS, sell):
+        assert faults() == []

@@ -15,8 +15,8 @@ class Command(BaseCommand):
     help = "Walk the audit chains; print their head hashes and whatever is wrong."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Verify and print. Seals what is waiting first, so the heads are current."""
-        audit.seal()
+        """Verify and print. Seals all that waits first, so the heads are current."""
+        audit.seal_all()
         heads, faults = audit.verify()
         for head in heads:
             self.stdout.write(f"{head.chain}: {head.length} seals, head {head.hash}")
