@@ -573,3 +573,27 @@ def test_what_happens_during_a_long_walk_is_no_fault(sealed, payment, later):
 
     with before(READ_SEALS, sell):
         assert faults() == []
+
+
+@pytest.fixture
+def forged_end(sealed):
+    """Someone wrote the next seal by hand, and not the end."""
+    chain = AuditChain.objects.get()
+    AuditSeal.objects.create(
+        chain=chain, position=chain.length + 1, kind="payment_event", row_id=10**9,
+        digest="d" * 64, hash="f" * 64, sealed_at=clock.now(),
+    )  # fmt: skip
+    return chain
+
+
+def test_command_tells_of_a_seal_that_is_in_the_way(forged_end, payment):
+    event(payment)
+    err = StringIO()
+
+    with pytest.raises(CommandError, match="1 faults found"):
+        call_command("verify_audit", stdout=StringIO(), stderr=err)
+
+    assert err.getvalue().splitlines() == [
+        "What waits could not be sealed.",
+        f"{forged_end.name} at {forged_end.length + 1}: seals lie beyond the end",
+    ]
