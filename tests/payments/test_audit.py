@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from payments import audit, cash, refunds
 from payments.enums import PaymentStatus, Source
 from payments.models import (
+    Act,
     AuditChain,
     AuditMark,
     AuditSeal,
@@ -55,6 +56,17 @@ def act(person, text="changed the price", at=None):
 def run(statement, *values):
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+def logged(person, ago=timedelta(0), **facts):
+    """Write a line of the audit log."""
+    values = {
+        "shop": person.shop, "road": "api", "address": "10.1.2.3", "status": 201,
+        "what": "POST api/orders", "about": "orders.Order", "about_id": "7",
+    }  # fmt: skip
+    return Act.objects.create(
+        at=clock.now() - ago, actor=person.user, **(values | facts)
+    )
 
 
 @contextmanager
@@ -214,6 +226,94 @@ def test_changed_admin_act_is_found(operator):
     LogEntry.objects.filter(pk=changed.pk).update(change_message="nothing")
 
     assert faults() == [f"admin_act {changed.pk} was changed"]
+
+
+def test_audit_log_is_chained_by_shop(bob, charlie, operator):
+    logged(bob)
+    logged(charlie)
+    logged(operator, shop=None)
+    logged(bob)
+    audit.seal()
+
+    seals = AuditSeal.objects.filter(kind="act").order_by("row_id")
+    assert list(seals.values_list("chain__name", flat=True)) == [
+        f"shop:{bob.shop.pk}", f"shop:{charlie.shop.pk}", "platform",
+        f"shop:{bob.shop.pk}",
+    ]  # fmt: skip
+    assert faults() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": clock.now()},
+        {"shop": None},
+        {"actor": "alice"},
+        {"road": "till"},
+        {"what": "POST till/sale"},
+        {"about": "shops.Product"},
+        {"about_id": "8"},
+        {"details": "nothing"},
+        {"status": 403},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_changed_line_of_the_audit_log_is_found(alice, bob, change):
+    line = logged(bob)
+    audit.seal()
+    assert faults() == []
+    if "actor" in change:
+        change = {"actor": alice.user}
+
+    Act.objects.filter(pk=line.pk).update(**change)
+
+    assert faults() == [f"act {line.pk} was changed"]
+
+
+def test_removed_line_of_the_audit_log_is_found(bob):
+    line = logged(bob)
+    audit.seal()
+
+    run("DELETE FROM payments_act WHERE id = %s", line.pk)
+
+    assert faults() == [f"act {line.pk} is gone"]
+
+
+def test_line_slipped_into_the_audit_log_is_found(bob):
+    logged(bob)
+    audit.seal()
+    line = logged(bob, ago=timedelta(hours=1))
+    audit.seal()
+
+    assert faults() == [f"act {line.pk} appeared long after its time"]
+
+
+def test_masked_address_is_no_change(bob):
+    logged(bob)
+    audit.seal()
+
+    Act.objects.update(address=None)
+
+    assert faults() == []
+
+
+def test_audit_log_from_before_it_was_sealed_is_not_late(
+    sealed, bob, later, monkeypatch
+):
+    """What an older installation wrote, in more rounds than one."""
+    AuditMark.objects.filter(kind="act").delete()
+    later(days=-30)
+    for _ in range(5):
+        logged(bob)
+    monkeypatch.setattr(audit, "ROUND_LIMIT", 2)
+    for minute in range(4):
+        later(minutes=minute)
+        logged(bob)
+        audit.seal()
+    audit.seal_all()
+
+    assert AuditSeal.objects.filter(kind="act").count() == 9
+    assert faults() == []
 
 
 def test_removed_event_is_found(sealed):
