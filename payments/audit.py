@@ -144,10 +144,7 @@ def _extend(
     AuditChain.objects.get_or_create(name=name, defaults={"hash": EMPTY})
     with transaction.atomic(durable=True):
         chain = AuditChain.objects.select_for_update(no_key=True).get(name=name)
-        sealed = {
-            (seal.kind, seal.row_id)
-            for seal in AuditSeal.objects.filter(row_id__in=[row for _, row in rows])
-        }
+        sealed = set(_sealed(rows))
         seals = []
         for entry in _read([row for row in rows if row not in sealed]):
             chain.length += 1
@@ -262,6 +259,15 @@ def _unsealed(mark: AuditMark) -> list[int]:
     return list(rows.order_by("pk").values_list("pk", flat=True)[:ROUND_LIMIT])
 
 
+def _sealed(rows: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Those of the rows that have a seal."""
+    for kind, ids in _by_kind(rows).items():
+        # By kind, as the index is.
+        seals = AuditSeal.objects.filter(kind=kind, row_id__in=ids)
+        for row_id in seals.values_list("row_id", flat=True):
+            yield kind, row_id
+
+
 def _advance(kind: str, ids: list[int], now: datetime) -> None:
     """Move the mark to the last id sealed; those still being written are below it."""
     mark = AuditMark.objects.filter(kind=kind)
@@ -275,10 +281,17 @@ def _read(rows: list[tuple[str, int]]) -> list[_Entry]:
     """The rows as they are now, in the order asked for; missing ones left out."""
     found = {
         (entry.kind, entry.row_id): entry
-        for wanted, read in READERS.items()
-        for entry in read([row for kind, row in rows if kind == wanted])
+        for kind, ids in _by_kind(rows).items()
+        for entry in READERS[kind](ids)
     }
     return [found[row] for row in rows if row in found]
+
+
+def _by_kind(rows: list[tuple[str, int]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for kind, row_id in rows:
+        found.setdefault(kind, []).append(row_id)
+    return found
 
 
 def _events(ids: list[int]) -> Iterator[_Entry]:

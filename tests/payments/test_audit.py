@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from payments import audit, cash, refunds
 from payments.enums import PaymentStatus, Source
@@ -588,6 +589,21 @@ def test_event_committed_late_with_a_lower_id_is_sealed(
 
     assert audit.seal() == 1
     assert faults() == ([words.format(first.pk)] if words else [])
+
+
+def test_seals_are_looked_up_by_kind_and_id(sealed, payment, bob):
+    """Their index begins with the kind."""
+    event(payment)
+    logged(bob)
+
+    with CaptureQueriesContext(connection) as captured:
+        audit.seal()
+
+    told = [query["sql"] for query in captured]
+    looked_up = [sql for sql in told if '"payments_auditseal"."row_id" IN' in sql]
+    assert len(looked_up) == 2
+    for sql in looked_up:
+        assert '"payments_auditseal"."kind" =' in sql
 
 
 def test_row_is_sealed_once_by_the_database(sealed):
