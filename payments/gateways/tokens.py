@@ -93,12 +93,16 @@ def _too_late() -> GatewayError:
 
 
 def forget(name: str, secret: str, token: str) -> None:
-    """Drop a token that was refused, unless somebody has replaced it already."""
+    """Drop a token that was refused, unless somebody has replaced it already.
+
+    Here and in Redis apart: another process may have put a newer one there since.
+    """
     key = _key(name, secret)
-    if _read(key) == token:
+    if _local.get(key, ("", 0.0))[0] == token:
         _local.pop(key, None)
-        if settings.REDIS_URL:
-            _quietly(lambda: cache.delete(key))
+    shared = _shared(key)
+    if shared is not None and shared[0] == token:
+        _quietly(lambda: cache.delete(key))
 
 
 def forget_all() -> None:
@@ -124,17 +128,25 @@ def _read(key: str) -> str | None:
     token, until = _local.get(key, ("", 0.0))
     if until > time.time():
         return token
+    shared = _shared(key)
+    if shared is None:
+        return None
+    _local[key] = shared
+    token, until = shared
+    return token if until > time.time() else None
+
+
+def _shared(key: str) -> tuple[str, float] | None:
+    """The token that the processes share, and until when it lives."""
     if not settings.REDIS_URL:
         return None
     entry = _quietly(lambda: cache.get(key))
     if entry is None:
         return None
     try:
-        token = sealing.unseal(entry[0], bound_to=key)
+        return sealing.unseal(entry[0], bound_to=key), entry[1]
     except (sealing.Unsealable, TypeError, IndexError):
         return None
-    _local[key] = (token, entry[1])
-    return token if entry[1] > time.time() else None
 
 
 def _write(key: str, token: str, lifetime: float) -> None:

@@ -268,6 +268,23 @@ def test_forgetting_reaches_the_others(other_process):
 
 
 @pytest.mark.redis
+def test_forgetting_leaves_the_newer_token_of_another_process(other_process):
+    source = Source()
+    obtain(source)
+    remembered = dict(tokens._local)
+    other_process()
+    tokens.forget(NAME, SECRET, "token-1")
+    assert obtain(source) == "token-2"
+    other_process()
+    tokens._local.update(remembered)
+
+    tokens.forget(NAME, SECRET, "token-1")
+
+    assert obtain(source) == "token-2"
+    assert source.count == 2
+
+
+@pytest.mark.redis
 def test_two_processes_fetch_once(other_process, monkeypatch):
     """The lock of this process is taken away: only Redis keeps the second out."""
     source = Source(latency_s=0.3)
