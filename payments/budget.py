@@ -20,12 +20,15 @@ logger = logging.getLogger(__name__)
 
 def take(account_id: object, *, young: bool) -> bool:
     """Take one question from the account's budget; False when it is spent."""
-    total = settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE
-    if not young and not _counted(
-        "ask-old", account_id, max(1, int(total * settings.QUESTIONS_OLD_SHARE))
-    ):
+    if not young and not _counted("ask-old", account_id, old_share()):
         return False
-    return _counted("ask", account_id, total)
+    return _counted("ask", account_id, settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE)
+
+
+def old_share() -> int:
+    """How many questions of an account's minute are for those that are not young."""
+    total = settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE
+    return max(1, int(total * settings.QUESTIONS_OLD_SHARE))
 
 
 def _counted(group: str, account_id: object, limit: int) -> bool:

@@ -16,14 +16,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 
 from payments import (
     accounts,
-    budget,
+    claim_questions,
     gateways,
     hook_tokens,
-    inquiries,
     matching,
     readings,
     receipts,
@@ -46,14 +44,13 @@ from payments.models import (
 from payments.notices_c2b import C2bPayment, parse_c2b
 from payments.readings import Malformed
 from payments.receipts import Told
-from smartduka.lib import clock, later
+from smartduka.lib import clock
 from smartduka.lib.transactions import give_back_connection, repeated
 
 
 logger = logging.getLogger(__name__)
 
 HAND_PATH, CHECK_PATH = "/hooks/hand/", "/hooks/check/"
-CONFIRM_TASK = "payments.tasks.confirm_receipt"
 # M-Pesa's own words of a refusal by the shop.
 WRONG_REFERENCE, WRONG_AMOUNT = "C2B00012", "C2B00013"
 WRONG_SHORTCODE, OTHER_ERROR = "C2B00015", "C2B00016"
@@ -103,30 +100,12 @@ def apply(notice: Notice) -> Verdict:
         return Verdict.UNVERIFIED
     receipt, first_told_by = _sight(notice, account, told)
     state = matching.resolve(receipt.pk)
-    _have_confirmed(account, receipt.pk, state)
+    claim_questions.begin(account, receipt.pk, state)
     if receipt.amount != told.amount:
         return Verdict.CONTRADICTION
     if first_told_by != notice.pk:
         return Verdict.DUPLICATE
     return Verdict.APPLIED if state == ReceiptState.COUNTED else Verdict.HELD
-
-
-def confirm(receipt_id: int) -> None:
-    """Ask M-Pesa about a receipt that only the C2B address told of.
-
-    Nothing is asked when its books had it meanwhile, when the account cannot ask, or
-    when the account's budget for what is not urgent is spent: Pull and the statement
-    come in any case. Call outside any transaction.
-    """
-    receipt = (
-        Receipt.objects.filter(_is_claim(), pk=receipt_id)
-        .select_related("account")
-        .first()
-    )
-    if receipt is None or not inquiries.can_ask(receipt.account):
-        return
-    if budget.take(receipt.account_id, young=False):
-        inquiries.ask_status(receipt.account, receipt.number)
 
 
 def refusal(nonce_hash: str, body: bytes) -> str:
@@ -260,26 +239,6 @@ def _sight(
             receipt=receipt, source=Source.C2B, amount=told.amount
         )
     return receipt, first.notice_id
-
-
-def _have_confirmed(
-    account: MpesaAccount, receipt_id: int, state: ReceiptState
-) -> None:
-    """Let M-Pesa be asked about a claim: now, or once its prompt was asked about.
-
-    In a task, for no hook waits for the network.
-    """
-    is_claim = Receipt.objects.filter(_is_claim(), pk=receipt_id).exists()
-    if is_claim and inquiries.can_ask(account):
-        wait_s = 0 if state == ReceiptState.CLAIMED else settings.RECEIPT_LOOK_S[0]
-        later.enqueue_later(CONFIRM_TASK, receipt_id, seconds=wait_s)
-
-
-def _is_claim() -> Q:
-    """Receipts that nobody but the C2B address told of."""
-    return Q(proven_at__isnull=True) & (
-        Q(collection__isnull=True) | Q(collection__confirmed_at__isnull=True)
-    )
 
 
 @repeated

@@ -17,6 +17,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from payments import disputes, errands, matching, receipts, reversals
 from payments.enums import (
@@ -78,9 +79,9 @@ def ask_status(
 ) -> OrganisationRequest | None:
     """Ask M-Pesa what became of a receipt; return the request as it then is.
 
-    None when it was not asked: the account has no initiator, or it was asked within
-    the last STATUS_MIN_GAP_S. The answer comes to `apply_result`. Call outside any
-    transaction.
+    None when it was not asked: the account has no initiator, it was asked within the
+    last STATUS_MIN_GAP_S, or a question is being sent. The answer comes to
+    `apply_result`. Call outside any transaction.
     """
     if not can_ask(account):
         return None
@@ -149,19 +150,24 @@ def _begin(
     asked_by: object,
     about: OrganisationRequest | None,
 ) -> Errand | None:
-    """Store the question, unless the same was asked a moment ago. Locks the account."""
+    """Store the question, unless the same was asked a moment ago. Locks the account.
+
+    Who did not hear of an earlier one by now does not wait for it any more: one
+    question is open. Its result is taken all the same, should it come.
+    """
     with transaction.atomic(durable=True):
         account = MpesaAccount.objects.select_for_update(no_key=True).get(pk=account_id)
-        since = clock.now() - clock.seconds(settings.STATUS_MIN_GAP_S)
+        now = clock.now()
         asked = OrganisationRequest.objects.filter(
-            kind=RequestKind.STATUS,
-            account=account,
-            receipt=number,
-            about=about,
-            asked_at__gt=since,
+            kind=RequestKind.STATUS, account=account, receipt=number, about=about
         )
-        if asked.exists():
+        is_young = Q(asked_at__gt=now - clock.seconds(settings.STATUS_MIN_GAP_S))
+        is_under_way = Q(state=RequestState.MADE, asked_at__gt=now - SENDING)
+        if asked.filter(is_young | is_under_way).exists():
             return None
+        asked.filter(state__in=(RequestState.MADE, RequestState.SENT)).update(
+            state=RequestState.UNKNOWN
+        )
         return errands.begin(
             RequestKind.STATUS, account, number, asked_by=asked_by, about=about
         )

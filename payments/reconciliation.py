@@ -2,7 +2,8 @@
 
 The sweep never asks itself: it claims due payments by a lease, young ones first
 and half of its budget for the old, and hands out one task for each. Notices whose
-processing broke or never happened are handed out the same way.
+processing broke or never happened, and claims that M-Pesa has not confirmed, are
+handed out the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from payments import inbox, matching, pulling, questions, schedule
+from payments import claim_questions, inbox, matching, pulling, questions, schedule
 from payments.models import Payment
 from smartduka.lib import clock, later
 
@@ -31,6 +32,7 @@ class Swept:
     questions: int
     notices: int
     receipts: int = 0
+    claims: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ def sweep() -> Swept:
     receipt_ids = matching.due(settings.SWEEP_LIMIT, clock.now() - GRACE)
     for receipt_id in receipt_ids:
         later.enqueue(matching.MATCH_TASK, receipt_id)
-    return Swept(len(payment_ids), len(notice_ids), len(receipt_ids))
+    claim_ids = claim_questions.due(settings.SWEEP_LIMIT, clock.now() - GRACE)
+    for receipt_id in claim_ids:
+        later.enqueue(claim_questions.CONFIRM_TASK, receipt_id)
+    return Swept(len(payment_ids), len(notice_ids), len(receipt_ids), len(claim_ids))
 
 
 def sweep_now() -> Round:
@@ -83,6 +88,8 @@ def sweep_now() -> Round:
     pulled = pulling.pull_all_now().new
     for receipt_id in matching.due(settings.SWEEP_LIMIT):
         matching.look(receipt_id)
+    for receipt_id in claim_questions.due(settings.SWEEP_LIMIT):
+        claim_questions.attend(receipt_id)
     decided = Payment.objects.filter(
         pk__in=payment_ids, decided_at__isnull=False
     ).count()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from payments import (
     audit,
-    c2b,
+    claim_questions,
     code_box,
     inbox,
     matching,
@@ -37,8 +37,8 @@ def match(receipt_id: int) -> None:
 
 
 def confirm_receipt(receipt_id: int) -> None:
-    """Ask M-Pesa about a receipt that only the C2B address told of."""
-    c2b.confirm(receipt_id)
+    """Ask M-Pesa about a receipt that only the C2B address told of, if that is due."""
+    claim_questions.attend(receipt_id)
 
 
 def ask_about_code(order_id: str, number: str) -> None:

@@ -599,6 +599,9 @@ RECEIPT_LOOK_LATER_S = timing("RECEIPT_LOOK_LATER_S", 600)
 
 # Transaction Status: the same receipt is asked about at most once in this time.
 STATUS_MIN_GAP_S = timing("STATUS_MIN_GAP_S", 30)
+# What only the C2B address told of: the first gap between our questions about it; each
+# further one is as long as it has waited by then, until QUESTIONS_UNTIL_S.
+CLAIM_QUESTION_GAP_S = timing("CLAIM_QUESTION_GAP_S", 60)
 # A reversal whose result did not come: the gaps between our questions about it; the
 # last one repeats until QUESTIONS_UNTIL_S.
 REFUND_QUESTION_GAPS_S = timing("REFUND_QUESTION_GAPS_S", (60, 120, 600, 3600))

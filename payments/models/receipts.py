@@ -56,11 +56,19 @@ class Receipt(models.Model):
     look_at = models.DateTimeField(
         null=True, blank=True, help_text="When the machine looks at it again."
     )
+    next_ask_at = models.DateTimeField(
+        null=True, blank=True, help_text="When M-Pesa is asked about a claim."
+    )
     alarm = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["-id"]
         indexes = [
+            models.Index(
+                fields=["next_ask_at"],
+                condition=Q(next_ask_at__isnull=False),
+                name="receipt_question_due",
+            ),
             models.Index(
                 fields=["look_at"],
                 condition=Q(look_at__isnull=False),

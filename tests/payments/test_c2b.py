@@ -1,19 +1,25 @@
 """Payments by hand: addresses, what M-Pesa says to them, and claims that are asked."""
 
 import io
+import itertools
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.utils.module_loading import import_string
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
 
 from payments import (
     c2b,
+    claim_questions,
     demo,
     gateways,
     hook_tokens,
     inquiries,
     matching,
+    reconciliation,
     settlement,
 )
 from payments import tasks as jobs
@@ -38,8 +44,9 @@ from tests.factories import (
     ShopFactory,
 )
 from tests.support import by_hand
-from tests.support.facts import sale_of
+from tests.support.facts import nothing_changes, sale_of
 from tests.support.gateway import final
+from tests.support.organisation import result, status, tell
 
 
 pytestmark = pytest.mark.django_db
@@ -53,6 +60,7 @@ class Organisation:
     def __init__(self):
         self.answer = Registered()
         self.told, self.asked, self.listed = [], [], []
+        self.trouble = []  # instead of the next answers about receipts
 
     def register_pull(self, account, request, *, limit_s):
         if isinstance(self.answer, Exception):
@@ -70,6 +78,8 @@ class Organisation:
     def transaction_status(self, account, initiator, request, *, limit_s):
         require_no_transaction()
         self.asked.append(request.receipt)
+        if self.trouble:
+            raise self.trouble.pop(0)
         return Acknowledged("AG_1", "f1e2-1")
 
 
@@ -326,7 +336,7 @@ def test_a_claim_is_asked_about_at_once_in_a_task(asking, tasks, organisation, t
     receipt = Receipt.objects.get()
     assert tasks() == [(CONFIRM, (receipt.pk,), time.now)]
 
-    c2b.confirm(receipt.pk)
+    jobs.confirm_receipt(receipt.pk)
 
     assert organisation.asked == [by_hand.RECEIPT]
     assert OrganisationRequest.objects.get().receipt == by_hand.RECEIPT
@@ -364,13 +374,13 @@ def test_nothing_is_asked_without_need(asking, organisation, settings, why):
     else:
         MpesaAccount.objects.update(initiator_name="")
 
-    c2b.confirm(receipt_id)
+    jobs.confirm_receipt(receipt_id)
 
     assert organisation.asked == []
 
 
 def test_claim_within_the_limit_pays_and_is_asked_about(
-    asking, duka, tasks, organisation
+    asking, duka, tasks, organisation, time
 ):
     MpesaSettings.objects.update(claimed_limit=1000)
     payment = PaymentFactory(
@@ -383,6 +393,7 @@ def test_claim_within_the_limit_pays_and_is_asked_about(
     assert sale_of(payment.order)[0] == "paid"
     assert Collection.objects.get().confirmed_at is None
     assert CONFIRM in [task[0] for task in tasks()]
+    time.turn(15)
     jobs.confirm_receipt(Receipt.objects.get().pk)
     assert organisation.asked == [by_hand.RECEIPT]
 
@@ -404,6 +415,227 @@ def collect(payment):
         order, locked = settlement.locked(payment.pk)
         settlement.record_success(order, locked, Proof(Source.QUERY))
     Collection.objects.update(confirmed_at=payment.created_at)
+
+
+# Claims are asked about again.
+
+
+def work(time):
+    """Run what is due, as the workers do."""
+    for row in OrmQ.objects.filter(lock__lte=time.now).order_by("lock", "id"):
+        row.delete()
+        task = SignedPackage.loads(row.payload)
+        import_string(task["func"])(*task["args"])
+
+
+def wait(time, minutes):
+    """Let time pass, with a sweep each minute."""
+    for _ in range(minutes):
+        time.turn(60)
+        jobs.sweep()
+        work(time)
+
+
+def claimed(asking, time, **facts):
+    """Let a claim come, and be asked about for the first time."""
+    by_hand.deliver(asking, by_hand.confirmation(asking, **facts))
+    work(time)
+    return Receipt.objects.get(number=facts.get("receipt", by_hand.RECEIPT))
+
+
+def test_a_claim_is_asked_about_once_the_budget_has_room(
+    asking, organisation, time, settings
+):
+    total = settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE
+    settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 0
+    claimed(asking, time)
+    assert organisation.asked == []
+
+    settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = total
+    wait(time, 2)
+
+    assert organisation.asked == [by_hand.RECEIPT]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        GatewayError("token refused twice", certain=True, may_retry=False),
+        GatewayError("no answer", certain=False),
+    ],
+    ids=["refused", "acknowledgement lost"],
+)
+def test_a_claim_is_asked_about_again_after_trouble(
+    asking, organisation, time, trouble
+):
+    organisation.trouble = [trouble]
+    claimed(asking, time)
+    assert organisation.asked == [by_hand.RECEIPT]
+
+    wait(time, 2)
+
+    assert organisation.asked == [by_hand.RECEIPT] * 2
+
+
+@pytest.mark.parametrize("kind", ["lost", "given up", "undecided"])
+def test_a_claim_whose_result_does_not_come_is_asked_about_again(
+    asking, organisation, time, kind
+):
+    claimed(asking, time)
+    request = OrganisationRequest.objects.get()
+    if kind == "given up":
+        tell(request, result(request, 1019), kind="timeout")
+    elif kind == "undecided":
+        tell(request, result(request, 2001))
+
+    wait(time, 2)
+
+    assert organisation.asked == [by_hand.RECEIPT] * 2
+    assert open_requests() <= 1
+
+
+def test_a_claim_is_asked_about_in_ever_longer_gaps_until_two_days(
+    asking, organisation, time
+):
+    receipt, start, asked_at = claimed(asking, time), time.now, []
+    while (due_at := Receipt.objects.get().next_ask_at) is not None:
+        time.now = due_at + timedelta(seconds=20)
+        jobs.sweep()
+        work(time)
+        asked_at.append((due_at - start).total_seconds())
+        assert open_requests() == 1
+
+    gaps = [later - sooner for sooner, later in itertools.pairwise(asked_at)]
+    assert asked_at[0] == 60
+    assert gaps == sorted(gaps)
+    assert 10 <= len(organisation.asked) <= 15
+    assert 86_400 < asked_at[-1] <= 48 * 3600
+
+    # Told once more, it is an old story.
+    by_hand.deliver(asking, by_hand.confirmation(asking, extra=" "))
+    receipt.refresh_from_db()
+    assert receipt.next_ask_at is None
+
+
+def test_a_claim_that_was_confirmed_is_not_asked_about_again(
+    asking, organisation, time
+):
+    claimed(asking, time)
+    request = OrganisationRequest.objects.get()
+    tell(request, status(request, payee=f"{asking.shortcode} - DUKA"))
+    assert Receipt.objects.get().state == "counted"
+
+    wait(time, 5)
+
+    assert organisation.asked == [by_hand.RECEIPT]
+    assert Receipt.objects.get().next_ask_at is None
+
+
+def test_a_claim_that_a_sale_used_is_asked_about_again(
+    asking, duka, organisation, time
+):
+    MpesaSettings.objects.update(claimed_limit=1000)
+    payment = PaymentFactory(
+        order=OrderFactory(shop=duka), account=asking, checkout_request_id=None
+    )
+    claimed(asking, time, reference=payment.reference)
+
+    wait(time, 4)
+
+    assert organisation.asked == [by_hand.RECEIPT] * 2
+
+
+def test_a_claim_told_again_is_asked_about_no_sooner(asking, organisation, time, tasks):
+    claimed(asking, time)
+    time.turn(40)
+
+    by_hand.deliver(asking, by_hand.confirmation(asking, extra=" "))
+    work(time)
+
+    assert organisation.asked == [by_hand.RECEIPT]
+    assert CONFIRM not in [task[0] for task in tasks()]
+
+
+def test_a_question_that_is_being_sent_is_the_only_one(asking, organisation, time):
+    claimed(asking, time)
+    OrganisationRequest.objects.update(state="made")
+
+    wait(time, 1)
+    assert inquiries.ask_status(asking, by_hand.RECEIPT) is None
+    assert organisation.asked == [by_hand.RECEIPT]
+
+    wait(time, 2)
+    assert organisation.asked == [by_hand.RECEIPT] * 2
+    assert open_requests() == 1
+
+
+def test_a_result_that_comes_after_the_next_question_is_taken(
+    asking, organisation, time
+):
+    claimed(asking, time)
+    first = OrganisationRequest.objects.get()
+    wait(time, 2)
+
+    tell(first, status(first, payee=f"{asking.shortcode} - DUKA"))
+
+    assert Receipt.objects.get().state == "counted"
+
+
+def test_an_account_that_lost_its_initiator_is_left_alone(asking, organisation, time):
+    claimed(asking, time)
+    MpesaAccount.objects.update(initiator_name="")
+
+    wait(time, 2)
+
+    assert organisation.asked == [by_hand.RECEIPT]
+    assert Receipt.objects.get().next_ask_at is None
+
+
+def test_an_account_that_cannot_ask_is_never_looked_at(account, organisation, time):
+    by_hand.deliver(account, by_hand.confirmation(account))
+    work(time)
+
+    assert Receipt.objects.get().next_ask_at is None
+    with nothing_changes():
+        assert claim_questions.due(10, time.now + timedelta(days=1)) == []
+
+
+def test_a_round_by_hand_asks_about_claims_that_are_due(asking, organisation, time):
+    claimed(asking, time)
+    time.turn(61)
+
+    reconciliation.sweep_now()
+
+    assert organisation.asked == [by_hand.RECEIPT] * 2
+
+
+def test_the_sweep_takes_the_youngest_and_leaves_payments_their_questions(
+    asking, organisation, time, settings
+):
+    settings.QUESTIONS_PER_ACCOUNT_PER_MINUTE = 40  # 8 of them for the old
+    other = MpesaAccountFactory(shop=ShopFactory(), shortcode="600500")
+    for account in (asking, other):
+        rows = [
+            Receipt(
+                account=account, number=f"UAE5B2K{number:03}", amount=250,
+                seen_at=time.now - timedelta(minutes=number), state="claimed",
+                next_ask_at=time.now - timedelta(minutes=1),
+            )
+            for number in range(10)
+        ]  # fmt: skip
+        Receipt.objects.bulk_create(rows)
+
+    found = claim_questions.due(50)
+
+    taken = Receipt.objects.filter(pk__in=found).order_by("account_id", "number")
+    youngest = [f"UAE5B2K{number:03}" for number in range(4)]
+    assert [one.number for one in taken] == youngest * 2
+    assert len(claim_questions.due(5)) == 5
+    assert reconciliation.sweep().claims == 8
+
+
+def open_requests():
+    return OrganisationRequest.objects.filter(state__in=("made", "sent")).count()
 
 
 # A lost callback, on a clock that is turned.

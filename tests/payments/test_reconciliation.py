@@ -182,8 +182,8 @@ def test_young_is_under_five_minutes(aged, settings, tasks, age_s, is_young):
 def test_sweeping_costs_few_queries(aged, django_assert_max_num_queries):
     aged(3, age_s=60)
 
-    # Young, old, lock, lease, three tasks; notices; receipts; the transaction.
-    with django_assert_max_num_queries(11):
+    # Young, old, lock, lease, three tasks; notices; receipts; claims; the transaction.
+    with django_assert_max_num_queries(12):
         reconciliation.sweep()
 
 
