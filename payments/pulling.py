@@ -46,6 +46,9 @@ STEP = timedelta(hours=12)
 # A row may appear later than its time says, and the zone of the window is in doubt.
 OVERLAP = timedelta(hours=1)
 ZONE_DOUBT = timedelta(hours=3)
+# What one step asks for at most; M-Pesa's times have no less than a second.
+WHOLE_S = int((STEP + OVERLAP + 2 * ZONE_DOUBT).total_seconds())
+LEAST_S = 1
 # Two clocks that mean the same moment.
 SKEW = timedelta(minutes=5)
 # The list is one of payments; should it ever have others, they are no money of ours.
@@ -54,6 +57,7 @@ NO_PAYMENT = re.compile(r"revers|b2c|withdraw", re.IGNORECASE)
 CALLBACK_PATH = "/hooks/pull"
 # Any will do there; elsewhere it is one that M-Pesa has for the account.
 SIMULATORS_NUMBER = "254700000000"
+TOO_LONG = "M-Pesa's list takes too long to be read at once: it is read in parts."
 NOT_BOOKED = "M-Pesa's list could not be booked: the log says why."
 
 
@@ -196,15 +200,17 @@ def registered() -> QuerySet[MpesaAccount]:
 
 
 def _read(account: MpesaAccount, until: float | None) -> tuple[Pulled, bool]:
-    """Read step by step; say whether now was reached before `until` (monotonic s)."""
+    """Read step by step, until `until` (monotonic s); say whether nothing is left."""
     lease = _Lease(account)
     if not lease.take():
         return Pulled(is_busy=True), True
     pulled, is_done = Pulled(), False
     try:
-        account.refresh_from_db(fields=["pulled_until"])
-        while not is_done and (until is None or time.monotonic() < until):
-            step, is_done = _step(account, lease)
+        account.refresh_from_db(
+            fields=["pulled_until", "pull_part_until", "pull_part_s"]
+        )
+        while not is_done and not _is_over(until):
+            step, is_done = _step(account, lease, until)
             pulled += step
     except _LeaseLost:
         return pulled + Pulled(is_busy=True), True
@@ -220,34 +226,71 @@ def _read(account: MpesaAccount, until: float | None) -> tuple[Pulled, bool]:
     return pulled, is_done
 
 
-def _step(account: MpesaAccount, lease: _Lease) -> tuple[Pulled, bool]:
-    """Read one window, and advance when all its pages were read."""
+def _step(
+    account: MpesaAccount, lease: _Lease, until: float | None
+) -> tuple[Pulled, bool]:
+    """Read one window, and advance when all its pages were read.
+
+    A window that takes too long is read in parts, each written down when all its pages
+    were read. One that was not is halved, one that was doubles the next. Parts and not
+    pages, for nobody says in which order rows come, and new ones come meanwhile: what
+    is paid then is in the next window too.
+    """
     now = clock.now()
     oldest = now - KEPT
     reached = max(account.pulled_until or oldest, oldest)
     end = min(reached + STEP, now)
+    part_s = account.pull_part_s or WHOLE_S
+    start = max(account.pull_part_until or reached - OVERLAP - ZONE_DOUBT, oldest)
+    stop = min(start + timedelta(seconds=part_s), end + ZONE_DOUBT)
+    pulled, is_whole = _read_pages(account, lease, start, stop, until)
+    if not is_whole:
+        length_s = int((stop - start).total_seconds())
+        lease.keep(pull_part_s=max(length_s // 2, LEAST_S))
+        # Shorter than that it does not get: the clock tries again, no task does.
+        return pulled + Pulled(error=TOO_LONG), length_s <= LEAST_S
+    if pulled.bad:
+        logger.error("%s rows of the list of %s not read", pulled.bad, account.pk)
+        rows = "1 row" if pulled.bad == 1 else f"{pulled.bad} rows"
+        pulled += Pulled(error=f"{rows} of M-Pesa's list could not be read.")
+    longer_s = part_s * 2 if part_s * 2 < WHOLE_S else None
+    if stop < end + ZONE_DOUBT:
+        lease.keep(pull_part_until=stop, pull_part_s=longer_s)
+        return pulled, False
+    lease.keep(pulled_until=end, pull_part_until=None, pull_part_s=longer_s)
+    return pulled, end >= now
+
+
+def _read_pages(
+    account: MpesaAccount,
+    lease: _Lease,
+    start: datetime,
+    stop: datetime,
+    until: float | None,
+) -> tuple[Pulled, bool]:
+    """Book what the list has between two moments; say whether that was all of it."""
     credentials = accounts.credentials(account)
     give_back_connection()
     pages = pull_pages(
         gateways.organisation(),
         credentials,
-        max(reached - OVERLAP - ZONE_DOUBT, oldest),
-        end + ZONE_DOUBT,
+        start,
+        stop,
         limit_s=settings.PUSH_READ_TIMEOUT_S,
     )
     pulled = Pulled()
     for page in pages:
-        lease.renew()
+        lease.keep()
         new, skipped = _book(account, page)
         pulled += Pulled(len(page.rows), new, len(page.bad) + skipped)
+        if _is_over(until):
+            return pulled, False
         give_back_connection()
-    if pulled.bad:
-        logger.error("%s rows of the list of %s not read", pulled.bad, account.pk)
-        rows = "1 row" if pulled.bad == 1 else f"{pulled.bad} rows"
-        pulled += Pulled(error=f"{rows} of M-Pesa's list could not be read.")
-    lease.advance(end)
-    account.pulled_until = end
-    return pulled, end >= now
+    return pulled, True
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and time.monotonic() >= until
 
 
 class _Lease:
@@ -267,31 +310,22 @@ class _Lease:
             )
         )
 
-    def renew(self) -> None:
-        """Keep it for another while. Raises _LeaseLost."""
-        self._change(pull_leased_until=clock.now() + self._length())
-
-    def advance(self, reached: datetime) -> None:
-        """Say how far the list was read to its last page. Raises _LeaseLost."""
-        self._change(
-            pull_leased_until=clock.now() + self._length(), pulled_until=reached
-        )
+    def keep(self, **facts: Any) -> None:
+        """Keep it for another while, and how far the list was read. Raises _LeaseLost."""
+        leased_until = clock.now() + clock.seconds(settings.PULL_LEASE_S)
+        if self._mine().update(pull_leased_until=leased_until, **facts) != 1:
+            raise _LeaseLost
+        self._until = leased_until
+        for name, value in facts.items():
+            setattr(self._account, name, value)
 
     def give_back(self, error: str) -> None:
         self._mine().update(pull_leased_until=None, pull_error=error)
-
-    def _change(self, **facts: Any) -> None:
-        if self._mine().update(**facts) != 1:
-            raise _LeaseLost
-        self._until = facts["pull_leased_until"]
 
     def _mine(self) -> QuerySet[MpesaAccount]:
         return MpesaAccount.objects.filter(
             pk=self._account.pk, pull_leased_until=self._until
         )
-
-    def _length(self) -> timedelta:
-        return clock.seconds(settings.PULL_LEASE_S)
 
 
 def _book(account: MpesaAccount, page: PullPage) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """M-Pesa's list of payments: what it brings, how far it was read, and by whom."""
 
+import contextlib
 import json
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import transaction
+from django_q.models import OrmQ
 
 from payments import accounts, gateways, pulling, receipts, settlement
 from payments import tasks as workers
@@ -442,6 +444,150 @@ def test_a_worker_hands_on_what_takes_too_long(account, mpesas_list, tasks, sett
     assert mpesas_list.asked == []
     assert [path for path, _, _ in tasks()] == ["payments.tasks.pull_account"]
     assert facts(account)[2] is None
+
+
+# A list that takes longer than a task may.
+
+
+class LongList:
+    """A list of payments in pages of two, each of which takes its time.
+
+    `seconds` is what the clock of tasks shows; one that works for 30 s is killed.
+    """
+
+    def __init__(self, *, newest_first=False, heeds_times=True):
+        self.newest_first, self.heeds_times = newest_first, heeds_times
+        self.paid = []
+        self.seconds = self.begun = 0
+        self.latency_s = 4
+        self.arrives = None
+
+    def monotonic(self):
+        return self.seconds
+
+    def pull(self, account, query, *, limit_s):
+        self.seconds += self.latency_s
+        if self.seconds - self.begun > 30:
+            raise SystemExit("time-out")
+        if self.arrives:
+            self.arrives()
+        rows = [
+            row(number, reference="A", at=at)
+            for at, number in sorted(self.paid, reverse=self.newest_first)
+            if query.start <= at <= query.end or not self.heeds_times
+        ][query.offset : query.offset + 2]
+        return page(*rows) if rows else PullPage("1001")
+
+
+@pytest.fixture
+def long_list(request, monkeypatch, mpesa, time):
+    fake = LongList(**getattr(request, "param", {}))
+    fake.paid = [
+        (START - timedelta(minutes=30 * number), f"UAE5B2K{number:03}")
+        for number in range(25)
+    ]
+    monkeypatch.setattr(gateways, "organisation", lambda: fake)
+    monkeypatch.setattr(pulling, "time", fake)
+    return fake
+
+
+def turn(account, long_list):
+    """What a worker does with a task: it ends it after a while."""
+    long_list.begun = long_list.seconds
+    with contextlib.suppress(SystemExit):
+        pulling.pull(account.pk)
+
+
+def read_by_the_clock(account, long_list, time, tasks):
+    """Hand the list out each five minutes; what is handed on is done at once."""
+    for _ in range(20):
+        turn(account, long_list)
+        while [path for path, _, _ in tasks()]:
+            OrmQ.objects.all().delete()
+            turn(account, long_list)
+        if facts(account)[0] >= START:
+            return
+        time.turn(300)
+
+
+@pytest.mark.parametrize(
+    "long_list", [{}, {"newest_first": True}], indirect=True, ids=["oldest", "newest"]
+)
+def test_a_list_longer_than_a_task_is_read_to_its_end(account, long_list, time, tasks):
+    MpesaAccount.objects.update(pulled_until=START - 13 * HOUR)
+
+    read_by_the_clock(account, long_list, time, tasks)
+
+    assert Receipt.objects.count() == len(long_list.paid)
+    assert facts(account) == (START, "", None)
+
+
+def test_a_list_that_takes_too_long_says_so_and_is_free(account, long_list, tasks):
+    MpesaAccount.objects.update(pulled_until=START - 13 * HOUR)
+
+    turn(account, long_list)
+
+    assert facts(account) == (START - 13 * HOUR, pulling.TOO_LONG, None)
+    assert [path for path, _, _ in tasks()] == [pulling.PULL_TASK]
+
+
+@pytest.mark.parametrize(
+    "long_list", [{}, {"newest_first": True}], indirect=True, ids=["oldest", "newest"]
+)
+def test_what_is_paid_while_a_long_list_is_read_is_read_too(
+    account, long_list, time, tasks
+):
+    MpesaAccount.objects.update(pulled_until=START - 13 * HOUR)
+
+    def arrives():
+        time.turn(long_list.latency_s)
+        if len(long_list.paid) < 35:
+            long_list.paid.append((time.now, f"UAE5NEW{len(long_list.paid):03}"))
+
+    long_list.arrives = arrives
+    read_by_the_clock(account, long_list, time, tasks)
+    assert len(long_list.paid) == 35
+
+    long_list.latency_s = 0
+    turn(account, long_list)
+
+    assert Receipt.objects.count() == len(long_list.paid)
+
+
+def test_a_list_that_is_fast_again_is_read_at_once_again(
+    account, long_list, time, tasks
+):
+    MpesaAccount.objects.update(pulled_until=START - 13 * HOUR)
+    read_by_the_clock(account, long_list, time, tasks)
+    long_list.latency_s = 0
+
+    for _ in range(10):
+        time.turn(300)
+        turn(account, long_list)
+
+    assert MpesaAccount.objects.get().pull_part_s is None
+
+
+@pytest.mark.parametrize("long_list", [{"heeds_times": False}], indirect=True)
+def test_a_list_that_heeds_no_times_keeps_no_worker_busy(account, long_list, tasks):
+    turns = 0
+    turn(account, long_list)
+    while tasks():
+        OrmQ.objects.all().delete()
+        turn(account, long_list)
+        turns += 1
+        assert turns < 20
+
+    assert facts(account) == (START - HOUR, pulling.TOO_LONG, None)
+
+
+def test_a_person_waits_until_a_long_list_is_read(account, long_list):
+    long_list.latency_s = 0.1
+    MpesaAccount.objects.update(pulled_until=START - 13 * HOUR, pull_part_s=600)
+
+    assert pulling.pull_now(account).new == len(long_list.paid)
+
+    assert facts(account) == (START, "", None)
 
 
 @pytest.mark.parametrize("facts_", [{"pull_registered_at": None}, {"environment": "x"}])
