@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from payments import (
     accounts,
@@ -106,6 +107,26 @@ def apply(notice: Notice) -> Verdict:
     if first_told_by != notice.pk:
         return Verdict.DUPLICATE
     return Verdict.APPLIED if state == ReceiptState.COUNTED else Verdict.HELD
+
+
+def known_by(token: str) -> str | None:
+    """Return the nonce's hash of a good token of an account; None for a bad one.
+
+    By arithmetic, and where that says no by one look at its row: the key that signed
+    an address may be gone while M-Pesa still knows it. Then the whole token must be
+    the one that was made. Of older rows only the nonce is known, which is 128 random
+    bits and secret enough by itself.
+    """
+    nonce_hash = hook_tokens.verify(token, Kind.ACCOUNT)
+    whole = hook_tokens.text_hash(token)
+    if nonce_hash is not None or whole is None:
+        return nonce_hash
+    of_nonce = Q(text_hash=None, token_hash=hook_tokens.nonce_hash(token))
+    return (
+        AccountHook.objects.filter(Q(text_hash=whole) | of_nonce)
+        .values_list("token_hash", flat=True)
+        .first()
+    )
 
 
 def refusal(nonce_hash: str, body: bytes) -> str:
@@ -282,6 +303,7 @@ def _make_hook(
     hook, _ = AccountHook.objects.get_or_create(
         token_hash=token.nonce_hash,
         defaults={
+            "text_hash": token.text_hash,
             "account": account,
             "created_by": actor,
             "created_at": clock.now(),

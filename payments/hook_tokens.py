@@ -5,6 +5,9 @@ row id, no forbidden word. The signature is checked by arithmetic before any
 database work; the payment, account or request is found by the nonce's hash, so that
 the database holds no token. Each kind is signed apart: a token of one is none of
 another. It is a secret like a password and is in no log.
+
+An account's token outlives the key that signed it, for M-Pesa registers an address
+once: it is also known by the hash of its whole text, for which no key is needed.
 """
 
 from __future__ import annotations
@@ -32,10 +35,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HookToken:
-    """A new token: the text for the address, the hash for the row."""
+    """A new token: the text for the address, the hashes for the row."""
 
     text: str = field(repr=False)
     nonce_hash: str
+    text_hash: str
 
 
 def issue(kind: Kind = Kind.STK) -> HookToken:
@@ -55,13 +59,8 @@ def verify(text: str, kind: Kind = Kind.STK) -> str | None:
 
     No database.
     """
-    if len(text) != 2 * (NONCE_BYTES + SIGNATURE_BYTES) or text != text.lower():
-        return None
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        return None
-    if len(raw) != NONCE_BYTES + SIGNATURE_BYTES:
+    raw = _bytes(text)
+    if raw is None:
         return None
     nonce, signature = raw[:NONCE_BYTES], raw[NONCE_BYTES:]
     good = [
@@ -71,9 +70,31 @@ def verify(text: str, kind: Kind = Kind.STK) -> str | None:
     return _hash(nonce) if any(good) else None
 
 
+def text_hash(text: str) -> str | None:
+    """Return the hash of a whole token, whoever signed it; None if it is no token."""
+    raw = _bytes(text)
+    return None if raw is None else _hash(raw)
+
+
+def nonce_hash(text: str) -> str | None:
+    """Return the hash of a token's nonce, whoever signed it; None if it is no token."""
+    raw = _bytes(text)
+    return None if raw is None else _hash(raw[:NONCE_BYTES])
+
+
 def _made(kind: Kind, nonce: bytes) -> HookToken:
-    text = (nonce + _sign(kind, nonce, settings.HOOK_SIGNING_KEYS[0])).hex()
-    return HookToken(text=text, nonce_hash=_hash(nonce))
+    raw = nonce + _sign(kind, nonce, settings.HOOK_SIGNING_KEYS[0])
+    return HookToken(text=raw.hex(), nonce_hash=_hash(nonce), text_hash=_hash(raw))
+
+
+def _bytes(text: str) -> bytes | None:
+    if len(text) != 2 * (NONCE_BYTES + SIGNATURE_BYTES) or text != text.lower():
+        return None
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return raw if len(raw) == NONCE_BYTES + SIGNATURE_BYTES else None
 
 
 def _sign(kind: Kind, nonce: bytes, key: bytes) -> bytes:
@@ -81,5 +102,5 @@ def _sign(kind: Kind, nonce: bytes, key: bytes) -> bytes:
     return hmac.digest(key, told, "sha256")[:SIGNATURE_BYTES]
 
 
-def _hash(nonce: bytes) -> str:
-    return hashlib.sha256(nonce).hexdigest()
+def _hash(secret: bytes) -> str:
+    return hashlib.sha256(secret).hexdigest()

@@ -51,8 +51,8 @@ def signing() -> Finding:
     if settings.HOOK_KEYS_ARE_DERIVED:
         words = (
             "They come from MPESA_ENCRYPTION_KEYS. Taking an old key out there would end"
-            " the addresses that M-Pesa knows, also those of payments by hand, which it"
-            " registers once."
+            " the addresses of prompts and requests that are under way. Those of"
+            " payments by hand, which M-Pesa registers once, go on."
         )
         remedy = (
             "Run manage.py rotate_keys --print-hook-keys once, and set HOOK_SIGNING_KEYS"

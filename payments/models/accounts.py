@@ -133,6 +133,13 @@ class AccountHook(models.Model):
         MpesaAccount, on_delete=models.PROTECT, related_name="hooks"
     )
     token_hash = models.CharField(max_length=64, unique=True)
+    text_hash = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="Of the whole token; addresses older than this column have none.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,

@@ -166,6 +166,77 @@ def test_bad_token_is_checked_before_any_lookup(daraja, hook, transactional_db):
     assert refusal(response, 403, "MPESA_007") == {}
 
 
+NEW_KEY = b"k" * 32
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new row", "old row"])
+@pytest.mark.parametrize("hook", ["hand", "check"])
+def test_address_of_an_account_outlives_the_key_that_signed_it(
+    daraja, tokens, account, settings, hook, is_old
+):
+    if is_old:
+        AccountHook.objects.update(text_hash=None)
+    settings.HOOK_SIGNING_KEYS = [NEW_KEY]
+
+    answer = call(daraja, path_of(hook, tokens), body_for(hook, account))
+
+    accepted(answer, MAY_BE_MADE if hook == "check" else ACCEPTED)
+    kinds = [(one.kind, one.account, one.verdict) for one in kept()]
+    assert kinds == ([] if hook == "check" else [("c2b", account, "held")])
+
+
+def test_address_that_was_retired_outlives_no_key_either(
+    daraja, tokens, account, settings
+):
+    settings.HOOK_SIGNING_KEYS = [NEW_KEY]
+    AccountHook.objects.update(retired_at=timezone.now())
+
+    accepted(call(daraja, path_of("hand", tokens), body_for("hand", account)))
+
+    assert [(one.kind, one.verdict) for one in kept()] == [("orphan", "orphan")]
+
+
+@pytest.mark.parametrize("how", ["another nonce", "another signature", "of a prompt"])
+@pytest.mark.parametrize("hook", ["hand", "check"])
+def test_bad_token_is_bad_also_where_the_key_is_gone(
+    daraja, tokens, account, settings, hook, how
+):
+    path = f"/hooks/{hook}/{bad_tokens(tokens[hook], '')[how]}"
+    settings.HOOK_SIGNING_KEYS = [NEW_KEY]
+
+    refusal(call(daraja, path, body_for(hook, account)), 403, "MPESA_007")
+
+    assert [one.kind for one in kept()] == ["rejected"]
+
+
+@pytest.mark.parametrize("hook", ["result", "over"])
+def test_token_of_a_request_ends_with_its_key_without_any_lookup(
+    daraja, tokens, account, settings, hook
+):
+    settings.HOOK_SIGNING_KEYS = [NEW_KEY]
+
+    with (
+        database_without("payments_organisationrequest"),
+        database_without("payments_accounthook"),
+    ):
+        answer = call(daraja, path_of(hook, tokens), body_for(hook, account))
+
+    refusal(answer, 403, "MPESA_007")
+
+
+def test_nothing_is_lost_or_refused_while_an_old_address_cannot_be_looked_up(
+    daraja, tokens, account, settings
+):
+    settings.HOOK_SIGNING_KEYS = [NEW_KEY]
+
+    with database_without("payments_accounthook"):
+        told = call(daraja, path_of("hand", tokens), body_for("hand", account))
+        asked = call(daraja, path_of("check", tokens), body_for("check", account))
+
+    refusal(told, 503, "UNAVAILABLE")
+    accepted(asked, MAY_BE_MADE)
+
+
 @pytest.mark.parametrize("hook", STORING)
 def test_good_token_of_nobody_is_an_orphan_kept_and_counted(
     daraja, tokens, account, hook

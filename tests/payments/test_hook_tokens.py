@@ -116,9 +116,21 @@ def test_another_shape_is_a_bad_token(change):
     assert hook_tokens.verify(change(good)) is None
 
 
+def test_the_hash_of_a_whole_token_needs_no_key(settings):
+    token = hook_tokens.issue(hook_tokens.Kind.ACCOUNT)
+    settings.HOOK_SIGNING_KEYS = [b"\x03" * 32]
+
+    assert hook_tokens.text_hash(token.text) == token.text_hash
+    assert hook_tokens.text_hash(token.text[:-1] + "g") is None
+    assert hook_tokens.nonce_hash(token.text) == token.nonce_hash
+    assert hook_tokens.nonce_hash(token.text[1:]) is None
+    assert len({token.text_hash, token.nonce_hash, token.text}) == 3
+
+
 @given(st.text(max_size=70))
 def test_no_text_breaks_it(text):
     assert hook_tokens.verify(text) is None
+    assert hook_tokens.text_hash(text) is None
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -51,6 +51,7 @@ def address(account, *, is_registered=True):
     AccountHook.objects.create(
         account=account,
         token_hash=token.nonce_hash,
+        text_hash=token.text_hash,
         created_at=now,
         registered_at=now if is_registered else None,
     )

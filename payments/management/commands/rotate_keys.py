@@ -16,7 +16,7 @@ DONE = (
     "Everything is under the first key. The others may be removed from"
     " MPESA_ENCRYPTION_KEYS."
 )
-# M-Pesa registers an address for payments by hand once: it must outlive the keys.
+# What M-Pesa says of a prompt or a request of ours may come two days later.
 DONE_BUT_HOOKS = (
     "Everything is under the first key. Do not remove the others yet: HOOK_SIGNING_KEYS"
     " is not set, so the addresses that M-Pesa calls are signed with keys made from"
