@@ -32,7 +32,10 @@ _CONFIRMED = re.compile(
     r"(?<![A-Z0-9])([A-Z0-9]{8,12})[\s.,:-]*(?:confirmed|imethibitishwa)(?![a-z])",
     re.IGNORECASE,
 )
-_LOOKS_PASTED = re.compile(r"confirmed|imethibitishwa|ksh|m-?pesa", re.IGNORECASE)
+# Only where a word begins: a code may have KSH or MPESA inside.
+_LOOKS_PASTED = re.compile(
+    r"confirmed|imethibitishwa|(?<![A-Z0-9])(?:ksh|m-?pesa)", re.IGNORECASE
+)
 _KSH = r"(?:(?:Kshs?|KES)\.?\s*){1,2}"
 _SUM = r"(?P<sum>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,9})(?P<cents>\.[0-9]{1,2})?(?![,.]?[0-9])"
 _AMOUNT = re.compile(_KSH + _SUM, re.IGNORECASE)

@@ -202,6 +202,18 @@ def test_a_genuine_code_pays_with_one_more_press(bob, account, order, typed):
     assert "Paid by hand to the till" in text_of(paid)
 
 
+@pytest.mark.parametrize("number", ["UKSH1B2C3D", "UAMPESA1X2"])
+def test_a_code_that_holds_a_word_of_the_message_pays(bob, account, order, number):
+    arrive(account, number)
+
+    found = post(bob, f"{order.pk}/code", text=SMS.replace(CODE, number))
+
+    posted = re.search(r'name="number" value="(\w+)"', found.content.decode())[1]
+    paid = post(bob, f"{order.pk}/code/use", number=posted)
+    assert (posted, paid.status_code) == (number, 200)
+    assert sale_of(order)[0] == "paid"
+
+
 @pytest.mark.parametrize(
     ("amount", "told"),
     [

@@ -251,6 +251,7 @@ def test_a_time_that_is_none_is_none(written):
         ("TAD72CZ6J3 Imethibitishwa. Baki yako ni: Akaunti ya M-PESA", "other"),
         ("Failed. You do not have enough money in your M-PESA account.", "no_code"),
         ("Confirmed. Ksh250.00 paid to DUKA on 14/1/26 at 9:30 AM.", "no_code"),
+        ("Ksh250000", "no_code"),
         (f"{PAID_TO_TILL} {PAYMENTS['paybill'][0]}", "several"),
         ("", "empty"),
         (" \n\N{ZERO WIDTH SPACE} ", "empty"),
@@ -277,6 +278,12 @@ def test_what_is_no_payment_is_refused_with_its_reason(text, reason):
 )
 def test_a_typed_code_is_taken_loosely(typed):
     assert read(typed) == ReadCode("UAE5B2K9QT", is_message=False)
+
+
+@pytest.mark.parametrize("typed", ["UKSH1B2C3D", "UAMPESA1X2", "uksh1b2c3d"])
+def test_a_typed_code_may_hold_a_word_of_the_message(typed):
+    assert read(typed).receipt == typed.upper()
+    assert not read(typed).is_message
 
 
 @pytest.mark.parametrize("typed", ["UAE5B2K9", "LHG31AA5TX4", "UAE5B2K9QTAB"])
