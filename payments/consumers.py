@@ -69,7 +69,7 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             await self.close(NOT_SIGNED_IN)
             return
         try:
-            group = await database_sync_to_async(self.find)()
+            group = await database_sync_to_async(self._admit)()
         except DomainError as error:
             missing = isinstance(error, (NotFound, tenancy.ShopRequired))
             await self.close(UNKNOWN if missing else NOT_ALLOWED)
@@ -191,7 +191,14 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         self.user.refresh_from_db(fields=["is_active", "password"])
         if not self.user.is_active or self._has_signed_out():
             raise tenancy.NotAMember
-        self.find()
+        self._admit()
+
+    def _admit(self) -> str:
+        """Return the group, if the session and the shop allow it. Raises DomainError."""
+        session = None if self.is_by_ticket else self.scope.get("session")
+        if session is not None:
+            sessions.admit(self.user, session.session_key)
+        return self.find()
 
     def _has_signed_out(self) -> bool:
         """Whether the session that opened this is over; a ticket has none."""

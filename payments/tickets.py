@@ -12,6 +12,7 @@ from django.core import signing
 from redis.exceptions import RedisError
 
 from payments import budget
+from shops import tenancy
 
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,16 @@ SALT = "websocket ticket"
 
 
 def issue(user: Any) -> str:
-    """Return a signed ticket for this person, good once within WS_TICKET_S."""
-    return signing.dumps({"user": user.pk, "nonce": secrets.token_hex(8)}, salt=SALT)
+    """Return a signed ticket for this person, good once within WS_TICKET_S.
+
+    Who came by PIN hears the shop of that PIN alone, as in the session that asked.
+    """
+    claims = {
+        "user": user.pk,
+        "pin_shop": tenancy.pin_shop_of(user),
+        "nonce": secrets.token_hex(8),
+    }
+    return signing.dumps(claims, salt=SALT)
 
 
 def redeem(ticket: str) -> Any:
@@ -37,7 +46,10 @@ def redeem(ticket: str) -> Any:
         return None
     if not is_first:
         return None
-    return get_user_model().objects.filter(pk=claims["user"], is_active=True).first()
+    user = get_user_model().objects.filter(pk=claims["user"], is_active=True).first()
+    if user is not None:
+        tenancy.came_by_pin(user, claims["pin_shop"])
+    return user
 
 
 def lifetime_s() -> int:

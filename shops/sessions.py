@@ -25,12 +25,13 @@ from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.deprecation import MiddlewareMixin
 
-from shops import pins, second_factor
+from shops import pins, second_factor, tenancy
 from shops.models import Membership
 from shops.pages import go_to, is_part, refusal
 from shops.tenancy import Access
 from smartduka.lib import clock, realtime
 from smartduka.lib.api import error_body
+from smartduka.lib.errors import Forbidden
 
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -122,6 +123,17 @@ def is_living(user: Any, key: str | None) -> bool:
     return found.get(SESSION_KEY) == str(user.pk) and same_password
 
 
+def admit(user: Any, key: str | None) -> None:
+    """Hold who listens at a socket to the rules that `SessionRules` has for pages.
+
+    Raises Forbidden until the second step is set up.
+    """
+    session = SessionStore(key)
+    tenancy.came_by_pin(user, session.get(BY_PIN))
+    if session.get(MUST_SET_UP):
+        raise Forbidden(SET_UP_FIRST)
+
+
 class SessionRules(MiddlewareMixin):
     """Ends what is over, and keeps who must set up the second step to that page."""
 
@@ -142,8 +154,7 @@ class SessionRules(MiddlewareMixin):
             session[TOUCHED_AT] = now
         if session.get(BY_PIN):
             # Looked at by tenancy and the books, wherever this person acts.
-            person: Any = request.user
-            person.pin_shop_id = session[BY_PIN]
+            tenancy.came_by_pin(request.user, session[BY_PIN])
             if not request.path.startswith(OPEN_BY_PIN):
                 return refusal(request, pins.NeedsMore())
         if session.get(MUST_SET_UP) and not _is_open_to_all(request.path):

@@ -101,10 +101,15 @@ def memberships(user: Any) -> QuerySet[Membership]:
 def pin_shop_of(user: Any) -> int | None:
     """The shop whose till a person took over with a PIN; None for a password.
 
-    A note that `shops.sessions` makes on the person of a request.
+    A note on the person of a request or a socket, made by `came_by_pin`.
     """
     found: int | None = getattr(user, "pin_shop_id", None)
     return found
+
+
+def came_by_pin(user: Any, shop_id: int | None) -> None:
+    """Note whose till a person took over with a PIN; None: nobody's."""
+    user.pin_shop_id = shop_id
 
 
 def shops_of(user: Any) -> list[Shop]:

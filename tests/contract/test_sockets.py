@@ -17,8 +17,9 @@ from django.utils import timezone
 from payments import consumers, questions, tickets
 from payments.models import Payment
 from payments.states import payment_state
-from shops import sessions
+from shops import pins, sessions, tenancy
 from shops.enums import Role
+from shops.models import Membership
 from smartduka.asgi import application
 from smartduka.lib import realtime
 from tests.factories import MembershipFactory, OrderFactory, PaymentFactory, ShopFactory
@@ -354,6 +355,67 @@ async def test_person_of_two_shops_names_one(layer, bob, duka):
     for shop in (duka, other):
         async with opened(f"{SHOP}?shop={shop.pk}", bob) as socket:
             assert (await socket.heard())["event"] == "shop.state"
+
+
+@pytest.fixture
+def by_pin(mary, bob, duka, password):
+    """Bob with his PIN on the till that Mary opened; he owns another shop too."""
+    pins.set_pin(tenancy.access(bob.user), "4071")
+    member = Membership.objects.get(user=bob.user, shop=duka)
+    bob.client = Client()
+    bob.client.post("/login", {"username": "mary", "password": password})
+    bob.client.post("/till/switch", {"person": member.pk, "pin": "4071"})
+    bob.other = ShopFactory()
+    MembershipFactory(user=bob.user, shop=bob.other, role=Role.OWNER)
+    return bob
+
+
+@pytest.mark.parametrize("is_by_ticket", [False, True], ids=["cookie", "ticket"])
+async def test_who_came_by_pin_hears_the_one_shop(layer, by_pin, duka, is_by_ticket):
+    theirs = await sync_to_async(
+        lambda: PaymentFactory(order=OrderFactory(shop=by_pin.other))
+    )()
+
+    async def path(address):
+        if not is_by_ticket:
+            return address
+        ticket = (await posts(by_pin, "/api/auth/ws-ticket")).json()["ticket"]
+        return f"{address}{'&' if '?' in address else '?'}ticket={ticket}"
+
+    person = None if is_by_ticket else by_pin
+    for address in (f"{SHOP}?shop={by_pin.other.pk}", socket_of(theirs)):
+        assert await refused_with(await path(address), person) == 4404, address
+    for address in (SHOP, f"{SHOP}?shop={duka.pk}"):
+        async with opened(await path(address), person) as socket:
+            assert (await socket.heard())["event"] == "shop.state"
+
+
+async def test_who_came_by_pin_goes_on_hearing_the_one_shop(layer, by_pin, settings):
+    settings.SOCKET_LOOK_S = settings.MEMBERSHIP_RECHECK_S = 0.05
+    async with opened(SHOP, by_pin) as socket:
+        await socket.heard()
+
+        assert await socket.is_silent()
+
+
+async def test_4403_until_the_second_step_is_set_up(layer, alice, payment, settings):
+    @sync_to_async
+    def must_set_up(is_so):
+        session = alice.client.session
+        session[sessions.MUST_SET_UP] = is_so
+        session.save()
+
+    settings.SOCKET_LOOK_S = settings.MEMBERSHIP_RECHECK_S = 0.05
+    async with opened(SHOP, alice) as socket:
+        await socket.heard()
+        await must_set_up(True)
+
+        assert await socket.closing_code() == 4403
+    assert await refused_with(SHOP, alice) == 4403
+    assert await refused_with(socket_of(payment), alice) == 4403
+    await must_set_up(False)
+    async with opened(SHOP, alice) as socket:
+        assert (await socket.heard())["event"] == "shop.state"
 
 
 async def test_operator_may_look_at_a_shop(layer, operator, duka):
