@@ -36,8 +36,10 @@ from payments.refusals import (
     AmountTooSmall,
     IdempotencyMismatch,
     NotRetryable,
+    PaidAlready,
     PromptInTheWay,
     RateLimited,
+    StillUndecided,
 )
 from shops.models import Shop
 from shops.tenancy import Access
@@ -221,7 +223,14 @@ def _require_still_failed(intent: Intent) -> None:
         return
     retried = Payment.objects.select_for_update(no_key=True).get(pk=intent.retry_of.pk)
     if retried.status != PaymentStatus.FAILED:
-        raise NotRetryable
+        raise not_retryable(retried)
+
+
+def not_retryable(payment: Payment) -> NotRetryable:
+    """Return the refusal of another attempt, which says how this one stands."""
+    if payment.status == PaymentStatus.COMPLETED:
+        return PaidAlready()
+    return StillUndecided() if payment.is_undecided else NotRetryable()
 
 
 def require_unspoken(order: Order, amount: int, intent: Intent) -> None:

@@ -28,10 +28,7 @@ from payments import (
 )
 from payments.enums import PaymentStatus
 from payments.models import MpesaAccount, Payment
-from payments.refusals import (
-    InFlight,
-    NotRetryable,
-)
+from payments.refusals import InFlight
 from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -104,7 +101,7 @@ def retry(*, access: Access, payment_id: object) -> Prompted:
     if existing is not None:
         return Prompted(_settled_twin(existing), is_new=False)
     if not payment.retryable:
-        raise NotRetryable
+        raise intents.not_retryable(payment)
     intent = intents.Intent(
         access=access,
         order_id=payment.order_id,

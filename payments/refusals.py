@@ -69,3 +69,19 @@ class NotRetryable(DomainError):
     code = "NOT_RETRYABLE"
     message = "This payment cannot be tried again. Start a new one."
     http_status = 409
+
+
+class PaidAlready(NotRetryable):
+    """It was asked about, and it is paid."""
+
+    message = "This payment is paid. It needs no new prompt."
+
+
+class StillUndecided(NotRetryable):
+    """It was asked about, and nobody knows: another prompt could be a second payment."""
+
+    said_as = "STILL_UNDECIDED"
+    message = (
+        "This payment cannot be tried again: M-Pesa has not said yet whether it was"
+        " paid. The customer must not pay again."
+    )

@@ -104,6 +104,11 @@ FIXED = (
     gettext_noop("Too many prompts in a short time. Wait a moment, or take cash."),
     gettext_noop("This phone was asked too often. Wait, or use another phone."),
     gettext_noop("This payment cannot be tried again. Start a new one."),
+    gettext_noop("This payment is paid. It needs no new prompt."),
+    gettext_noop(
+        "This payment cannot be tried again: M-Pesa has not said yet whether it was"
+        " paid. The customer must not pay again."
+    ),
     gettext_noop("The customer may still be paying: this sale was already asked for."),
     gettext_noop(
         "An earlier prompt is still undecided. Ask the customer whether it was"

@@ -388,6 +388,33 @@ def test_retry_sends_nothing_for_a_sale_that_was_paid_meanwhile(alice, mpesa):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_retry_of_an_unclear_one_says_that_it_is_paid(alice, mpesa):
+    payment = unclear(alice, status=PaymentStatus.EXPIRED)
+    mpesa.answers[payment.checkout_request_id] = final("0")
+
+    said = told(act(alice, "retry", payment))
+
+    number = payment.order.number
+    assert said == [f"Sale #{number}: This payment is paid. It needs no new prompt."]
+    payment.refresh_from_db()
+    assert payment.status == PaymentStatus.COMPLETED
+    assert mpesa.pushes == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", ["pending", "expired", "cancelled"])
+def test_retry_of_an_unclear_one_says_that_nobody_knows_yet(alice, mpesa, status):
+    payment = unclear(alice, status=status)
+
+    [said] = told(act(alice, "retry", payment))
+
+    assert "M-Pesa has not said yet whether it was paid" in said
+    assert "must not pay again" in said
+    assert "Start a new one" not in said
+    assert (mpesa.questions, mpesa.pushes) == ([payment.checkout_request_id], [])
+
+
+@pytest.mark.django_db(transaction=True)
 def test_retry_respects_what_is_spoken_for(alice, mpesa):
     order = OrderFactory(shop=alice.shop)
     payment = failed(alice, order=order)

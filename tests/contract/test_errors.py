@@ -780,6 +780,26 @@ def test_409_NOT_RETRYABLE_completed(bob, mpesa, prompt, order):
     assert mpesa.pushes == 1
 
 
+@pytest.mark.parametrize("answer", ["paid", "nothing"])
+def test_409_NOT_RETRYABLE_says_what_asking_learned(bob, mpesa, prompt, order, answer):
+    payment = prompt(bob, order)
+    if answer == "paid":
+        mpesa.answered(payment, "pay")
+    else:
+        mpesa.faults(query_error="busy")
+
+    response = bob.post(f"/api/payments/mpesa/retry/{payment.pk}")
+
+    assert refusal(response, 409, "NOT_RETRYABLE") == {}
+    assert response.json()["message"] == (
+        "This payment is paid. It needs no new prompt."
+        if answer == "paid"
+        else "This payment cannot be tried again: M-Pesa has not said yet whether it"
+        " was paid. The customer must not pay again."
+    )
+    assert mpesa.pushes == 1
+
+
 def test_409_IN_FLIGHT(bob, mpesa, order, settings):
     settings.IDEMPOTENCY_WAIT_S = 0.2
     PaymentFactory(

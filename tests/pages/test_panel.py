@@ -339,6 +339,8 @@ def test_retry_of_what_cannot_be_retried_is_told(bob, sale, state_of):
 
     assert response.status_code == 409
     assert "This payment cannot be tried again" in text(response)
+    assert "Start a new one" not in text(response)
+    assert "note bad" not in text(response)
 
 
 def test_retry_shows_the_money_that_came_meanwhile(
