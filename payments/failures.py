@@ -17,6 +17,7 @@ from payments import lifecycle, prompting, queries, questions, settlement, state
 from payments.enums import PaymentStatus, Source
 from payments.gateways import result_codes
 from payments.models import Payment
+from payments.refusals import PromptInTheWay
 from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib import clock
@@ -24,6 +25,10 @@ from smartduka.lib.transactions import repeated
 
 
 SEEN = "Seen in the list of failed payments"
+EARLIER_ONE = (
+    "an earlier prompt of this sale is still undecided. Ask the customer whether it was"
+    " paid; if it was not, another can be sent at the till"
+)
 PAID_ANOTHER_WAY = result_codes.Words(
     "It was not paid by this prompt.",
     "Nothing: the sale is paid another way.",
@@ -99,7 +104,13 @@ def try_again(*, access: Access, payment_id: object) -> Done:
     Raises what `prompting.retry` raises. Call outside any transaction.
     """
     access.require(Right.FAILURES)
-    prompted = prompting.retry(access=access, payment_id=payment_id)
+    try:
+        prompted = prompting.retry(access=access, payment_id=payment_id)
+    except PromptInTheWay as refused:
+        if not refused.details["acceptRiskAllowed"]:
+            raise
+        # To confirm it one looks at the customer's phone: that is the till's.
+        return Done(EARLIER_ONE, is_good=False)
     mark_seen(access=access, payment_id=payment_id)
     return _prompted(prompted)
 

@@ -6,6 +6,7 @@ the domain refuses is told on that sheet, in a sentence, and nothing typed is lo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from django.conf import settings
@@ -31,6 +32,7 @@ from smartduka.lib.errors import DomainError, Forbidden, InvalidRequest, NotFoun
 
 
 LONGEST_TEXT = 4000  # a pasted message, and what was copied with it
+FORMS = (Method.MPESA_STK, Method.CASH, CODE)  # beside them money is offered
 TOLD_ELSEWHERE = (Forbidden, NotFound)  # by the page's own door
 
 
@@ -52,9 +54,7 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
         if made := queries.payment_of_form(order, _own_key(request.GET)):
             return _answer_of(request, access, made)
         entry = _blank(access, order, method, request)
-        answer = None
-        if mark := request.GET.get("again", "")[:400]:
-            answer = code_box.again(access=access, order_id=order_id, mark=mark)
+        answer = _known_of_code(access, order_id, request.GET)
         return _answer(request, access, order_id, entry=entry, answer=answer)
     wanted = request.GET.get("payment")
     return _answer(request, access, order_id, focus_id=wanted or None)
@@ -64,11 +64,7 @@ def show(request: HttpRequest, access: Access, order_id: object) -> HttpResponse
 @shop_page
 def mpesa(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Send a prompt for what was typed."""
-    entry = Entry(
-        phone=request.POST.get("phone", "")[:40],
-        amount=request.POST.get("amount", "")[:20],
-        key=_own_key(request.POST),
-    )
+    entry = _typed(request, Method.MPESA_STK)
     try:
         prompted = prompting.request(
             access=access,
@@ -93,11 +89,7 @@ def mpesa(request: HttpRequest, access: Access, order_id: object) -> HttpRespons
 @shop_page
 def take_cash(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Take cash: all of it, or a part."""
-    entry = Entry(
-        method=Method.CASH,
-        amount=request.POST.get("amount", "")[:20],
-        key=_own_key(request.POST),
-    )
+    entry = _typed(request, Method.CASH)
     try:
         taken = cash.take(
             access=access,
@@ -122,7 +114,11 @@ def retry(request: HttpRequest, access: Access, payment_id: object) -> HttpRespo
     """Try a failed payment again: the same phone, the same amount."""
     payment = queries.payment_for(access.shop, payment_id)
     try:
-        prompted = prompting.retry(access=access, payment_id=payment_id)
+        prompted = prompting.retry(
+            access=access,
+            payment_id=payment_id,
+            accept_risk=request.POST.get("accept_risk") == "yes",
+        )
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
@@ -159,7 +155,11 @@ def stop(request: HttpRequest, access: Access, payment_id: object) -> HttpRespon
 @require_POST
 @shop_page
 def accept(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
-    """Pay the sale with the money that is offered for it."""
+    """Pay the sale with the money that is offered for it.
+
+    A refusal is told on the sheet that was open: the form with its `method`, and what
+    was typed, or the sheet of its `payment`.
+    """
     piece = request.POST.get("piece", "")[:40]
     named = request.POST.get("beside", "")[:200].split(",")
     beside = [int(one) for one in named if one.isascii() and one.isdigit()]
@@ -170,7 +170,15 @@ def accept(request: HttpRequest, access: Access, order_id: object) -> HttpRespon
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        return _answer(request, access, order_id, entry=Entry(), error=error)
+        method = request.POST.get("method")
+        if method not in FORMS:
+            focus_id = request.POST.get("payment") or None
+            return _answer(request, access, order_id, focus_id=focus_id, error=error)
+        entry = _typed(request, method)
+        answer = _known_of_code(access, order_id, request.POST)
+        return _answer(
+            request, access, order_id, entry=entry, answer=answer, error=error
+        )
     return _answer_of(request, access, payment)
 
 
@@ -178,13 +186,15 @@ def accept(request: HttpRequest, access: Access, order_id: object) -> HttpRespon
 @shop_page
 def check_code(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
     """Say what is known of a code or of a pasted message."""
-    entry = Entry(method=CODE, text=request.POST.get("text", "")[:LONGEST_TEXT])
+    entry = _typed(request, CODE)
     try:
         answer = code_box.check(access=access, order_id=order_id, text=entry.text)
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        return _answer(request, access, order_id, entry=entry, error=error)
+        return _answer(
+            request, access, order_id, entry=_again(entry, error), error=error
+        )
     return _answer(request, access, order_id, entry=entry, answer=answer)
 
 
@@ -198,7 +208,7 @@ def use_code(request: HttpRequest, access: Access, order_id: object) -> HttpResp
     except TOLD_ELSEWHERE:
         raise
     except DomainError as error:
-        entry = Entry(method=CODE, text=number)
+        entry = Entry(method=CODE, text=number, error=error)
         return _answer(request, access, order_id, entry=entry, error=error)
     return _answer_of(request, access, payment)
 
@@ -377,8 +387,30 @@ def _already(
     return _answer_of(request, access, made, told)
 
 
+def _typed(request: HttpRequest, method: str) -> Entry:
+    """What was typed into the form of a method."""
+    typed = request.POST
+    return Entry(
+        method=method,
+        phone=typed.get("phone", "")[:40],
+        amount=typed.get("amount", "")[:20],
+        key=_own_key(typed),
+        text=typed.get("text", "")[:LONGEST_TEXT],
+    )
+
+
 def _again(entry: Entry, error: DomainError) -> Entry:
-    return Entry(entry.method, entry.phone, entry.amount, entry.key, error)
+    return replace(entry, error=error)
+
+
+def _known_of_code(
+    access: Access, order_id: object, sent: QueryDict
+) -> CodeAnswer | None:
+    """What is known by now of the code that a sheet was checking, if it was."""
+    mark = sent.get("again", "")[:400]
+    if not mark:
+        return None
+    return code_box.again(access=access, order_id=order_id, mark=mark)
 
 
 def _own_key(typed: QueryDict) -> str:

@@ -88,9 +88,10 @@ def request(
     return _prompt(intent, order)
 
 
-def retry(*, access: Access, payment_id: object) -> Prompted:
+def retry(*, access: Access, payment_id: object, accept_risk: bool = False) -> Prompted:
     """Make a new attempt for a failed payment: same order, phone and amount.
 
+    `accept_risk`: the customer was asked, and did not pay an older prompt of the sale.
     Retrying twice is one retry. Raises what `request` raises, and NotRetryable.
     """
     access.require(Right.SELL)
@@ -109,6 +110,7 @@ def retry(*, access: Access, payment_id: object) -> Prompted:
         amount=whole(payment.amount),
         key=None,
         request_hash="",
+        accept_risk=accept_risk,
         retry_of=payment,
     )
     return _prompt(intent, payment.order)

@@ -388,6 +388,21 @@ def test_retry_sends_nothing_for_a_sale_that_was_paid_meanwhile(alice, mpesa):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_retry_beside_an_older_prompt_says_what_can_be_done_here(alice, mpesa):
+    order = OrderFactory(shop=alice.shop)
+    payment = failed(alice, order=order)
+    unclear(alice, order=order, phone="254733000333")
+
+    [said] = told(act(alice, "retry", payment))
+
+    assert "still undecided" in said
+    # There is nothing to tick in this list.
+    assert "confirm" not in said
+    assert "at the till" in said
+    assert mpesa.pushes == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_retry_of_an_unclear_one_says_that_it_is_paid(alice, mpesa):
     payment = unclear(alice, status=PaymentStatus.EXPIRED)
     mpesa.answers[payment.checkout_request_id] = final("0")

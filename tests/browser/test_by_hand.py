@@ -45,6 +45,12 @@ PaymentFactory(
     order=OrderFactory(shop=account.shop, total={amount}), account=account,
     phone="254700000149", checkout_request_id="ws_CO_1")
 """
+ANOTHER_SALE = """
+from payments.models import MpesaAccount
+from tests.factories import OrderFactory
+account = MpesaAccount.objects.get(shortcode="600300")
+OrderFactory(shop=account.shop, total={amount})
+"""
 PROMPT_FAILED = """
 from django.db import transaction
 from payments import matching, settlement
@@ -193,6 +199,29 @@ def test_money_that_comes_is_offered_on_the_open_sheet(shop, till_of):
     till.expect_state("paid")
     expect(till.page.locator("#receipt-number")).to_have_text("UAE5B2K9QT")
     assert rows(installation, PAYMENTS) == [("c2b", "completed", "UAE5B2K9QT")]
+
+
+def test_offer_that_is_refused_leaves_the_cash_form_as_it_was(shop, till_of):
+    installation = shop()
+    installation.manage("shell", "-c", OWN_TILL)
+    soda = installation.demo["shops"][0]["products"][0]
+    price = int(float(soda["price"]))
+    arrive(installation, "UAE5B2K9QT", price)
+    till = till_of(installation)
+    till.page.locator(".tile", has_text=soda["name"]).click()
+    expect(till.page.locator(".line")).to_have_count(1)
+    till.page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+    till.page.locator("#given").fill("1000")
+    installation.manage("shell", "-c", ANOTHER_SALE.format(amount=price))
+
+    till.page.keyboard.press("Alt+4")
+
+    expect(till.page.locator("#told")).to_contain_text("Another open sale")
+    till.expect_state("cash")
+    expect(till.page.locator("#given")).to_have_value("1000")
+    till.picture("offer-refused")
+    assert rows(installation, PAYMENTS) == []
 
 
 def test_tie_of_two_sales_is_decided_by_keys_but_not_by_one(shop, till_of):

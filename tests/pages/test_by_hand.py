@@ -1,8 +1,9 @@
 """Paid at the till: the offer, the code box, and the money that a manager sorts."""
 
 import html
+import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -12,6 +13,7 @@ from payments import accounts, code_box, drawer, ledger, matching, receipts
 from payments.enums import Source
 from payments.models import CodeClaim, Collection, MpesaSettings, Payment, Refund
 from payments.receipts import Told
+from smartduka.lib import clock
 from tests.factories import MpesaAccountFactory, OrderFactory, PaymentFactory
 from tests.support.facts import kes, nothing_changes, sale_of
 
@@ -70,6 +72,19 @@ def again_of(sheet):
     return f"{url}{'&' if '?' in url else '?'}seen={seen}"
 
 
+def press_of(sheet, **typed):
+    """What a browser sends for the offer of a sheet on which this is typed."""
+    button = re.search(r'<button[^>]* id="accept"[^>]*>', sheet)[0]
+    sent = json.loads(html.unescape(re.search(r"hx-vals='([^']*)'", button)[1]))
+    if 'hx-include="#panel [data-form]"' in button:
+        form = re.search(r"<form[^>]* data-form=.*?</form>", sheet, re.DOTALL)
+        for field in re.findall(r"<input[^>]*>", form[0] if form else ""):
+            name = re.search(r' name="(\w+)"', field)[1]
+            sent[name] = re.search(r' value="([^"]*)"', field)[1]
+    piece = re.search(r' value="([^"]*)"', button)[1]
+    return sent | typed | {"piece": piece}
+
+
 def text_of(response):
     return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).split())
 
@@ -111,6 +126,97 @@ def test_money_that_is_not_offered_is_refused_in_words(bob, account, order):
         answer = post(bob, f"{order.pk}/offer", piece=piece)
 
     assert answer.status_code == 409
+    assert "not offered to this sale any more" in text_of(answer)
+
+
+@pytest.fixture
+def used_elsewhere(mary, account, duka):
+    """The money of an offer goes to another sale, behind the back of a sheet."""
+
+    def use():
+        other = OrderFactory(shop=duka, total=90)
+        assert post(mary, f"{other.pk}/code/use", number=CODE).status_code == 200
+
+    return use
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "shown"),
+    [
+        ("cash", {"amount": "1000"}, 'id="given" name="amount" value="1000"'),
+        ("mpesa", {"phone": "0722 000 111"}, 'name="phone" value="0722 000 111"'),
+        ("mpesa", {"amount": "100"}, 'id="part" name="amount" value="100"'),
+        ("code", {"text": "UAE5"}, 'name="text" value="UAE5"'),
+    ],
+)
+def test_an_offer_that_is_refused_leaves_the_form_as_it_was(
+    bob, account, order, used_elsewhere, method, typed, shown
+):
+    arrive(account)
+    sheet = bob.get(f"/till/pay/{order.pk}", {"method": method}).content.decode()
+    sent = press_of(sheet, **typed)
+    used_elsewhere()
+
+    answer = post(bob, f"{order.pk}/offer", **sent)
+
+    page = answer.content.decode()
+    assert (answer.status_code, f'data-state="{method}"' in page) == (409, True)
+    assert "not offered to this sale any more" in text_of(answer)
+    assert shown in page
+    # It is the offer that was refused, not what was typed.
+    assert "aria-invalid" not in page
+    if method != "code":
+        assert f'name="key" value="{sent["key"]}"' in page
+
+
+@pytest.mark.parametrize("state", ["waiting", "unknown", "failed", "reversed", "part"])
+def test_an_offer_that_is_refused_leaves_the_sheet_of_the_payment(
+    bob, account, duka, used_elsewhere, state
+):
+    now = clock.now()
+    facts = {
+        "waiting": {},
+        "unknown": {"created_at": now - timedelta(seconds=130)},
+        "failed": {"status": "failed", "failure_reason": "wrong_pin"},
+        "reversed": {"status": "reversed", "completed_at": now},
+        "part": {"status": "completed", "completed_at": now},
+    }[state]
+    if "status" in facts:
+        facts |= {"decided_at": now, "next_ask_at": None}
+    order = OrderFactory(shop=duka, total=250)
+    arrive(account)
+    payment = PaymentFactory(order=order, phone="254722000111", **facts)
+    # The newest one is not the one that is looked at; its phone makes the offer.
+    PaymentFactory(
+        order=order, phone="254712345678", status="failed", failure_reason="wrong_pin",
+        decided_at=now, next_ask_at=None,
+    )  # fmt: skip
+    path = f"/till/pay/{order.pk}"
+    sheet = bob.get(path, {"payment": str(payment.pk)}).content.decode()
+    assert f'data-state="{state}"' in sheet
+    sent = press_of(sheet)
+    used_elsewhere()
+
+    answer = post(bob, f"{order.pk}/offer", **sent)
+
+    page = answer.content.decode()
+    assert (answer.status_code, f'data-state="{state}"' in page) == (409, True)
+    assert f'data-url="{path}?payment={payment.pk}"' in page
+    assert "not offered to this sale any more" in text_of(answer)
+
+
+def test_an_offer_that_is_refused_leaves_what_is_known_of_a_code(
+    bob, account, order, used_elsewhere
+):
+    arrive(account)
+    sheet = post(bob, f"{order.pk}/code", text=OTHER).content.decode()
+    sent = press_of(sheet)
+    used_elsewhere()
+
+    answer = post(bob, f"{order.pk}/offer", **sent)
+
+    assert f'value="{OTHER}"' in answer.content.decode()
+    assert "Not found yet" in text_of(answer)
     assert "not offered to this sale any more" in text_of(answer)
 
 

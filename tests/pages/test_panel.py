@@ -343,6 +343,35 @@ def test_retry_of_what_cannot_be_retried_is_told(bob, sale, state_of):
     assert "note bad" not in text(response)
 
 
+def test_retry_beside_an_older_prompt_asks_to_confirm_the_risk(
+    bob, sale, mpesa, state_of
+):
+    PaymentFactory(
+        order=sale,
+        phone="254722000111",
+        created_at=clock.now() - timedelta(seconds=130),
+    )
+    failed = PaymentFactory(
+        order=sale,
+        status=PaymentStatus.FAILED,
+        failure_reason=FailureReason.WRONG_PIN,
+        may_retry=True,
+        decided_at=clock.now() - timedelta(seconds=60),
+    )
+    path = f"/till/pay/payment/{failed.pk}/retry"
+
+    refused = bob.client.post(path, headers=PART)
+    confirmed = bob.client.post(path, {"accept_risk": "yes"}, headers=PART)
+
+    assert (refused.status_code, state_of(refused)) == (409, "failed")
+    assert "confirm that it was not" in text(refused)
+    form = re.search(r"<form[^>]*/retry.*?</form>", text(refused))[0]
+    assert 'name="accept_risk"' in form
+    assert 'type="submit" id="retry"' in form
+    assert state_of(confirmed) == "waiting"
+    assert len(mpesa.pushes) == 1
+
+
 def test_retry_shows_the_money_that_came_meanwhile(
     bob, sale, mpesa, state_of, monkeypatch
 ):
@@ -353,7 +382,7 @@ def test_retry_shows_the_money_that_came_meanwhile(
         decided_at=clock.now(),
     )
 
-    def come_meanwhile(*, access, payment_id):
+    def come_meanwhile(**asked):
         Payment.objects.update(
             status=PaymentStatus.COMPLETED,
             failure_reason="",
