@@ -121,6 +121,14 @@ def current(collection: Collection | None = None) -> QuerySet[Allocation]:
     return rows if collection is None else rows.filter(collection=collection)
 
 
+def given_back(order: Order) -> Decimal:
+    """How much of an order's money went back to the customer, in KES.
+
+    By M-Pesa, in cash or by hand; of the sale's money as of its surplus.
+    """
+    return total_of(current().filter(kind=AllocationKind.REFUNDED, order=order))
+
+
 def total_of(rows: QuerySet[Allocation]) -> Decimal:
     """The sum of portions, in KES."""
     return rows.aggregate(total=Sum("amount"))["total"] or Decimal(0)

@@ -17,13 +17,13 @@ from django.views.decorators.http import require_GET, require_POST
 from orders import queries as orders
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import cash, code_box, offers, ordering, prompting, queries
+from payments import cash, code_box, ledger, offers, ordering, prompting, queries
 from payments.code_answers import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
 from payments.offers import Offers
 from payments.refusals import AlreadySent, IdempotencyMismatch
-from payments.sheets import CODE, ByHand, Entry, Sheet, change_of, sheet_for
+from payments.sheets import CODE, ByHand, Entry, Sheet, sheet_for
 from shops.pages import shop_page
 from shops.rights import Right
 from shops.tenancy import Access
@@ -255,27 +255,6 @@ def queue(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, "payments/_queue.html", {"payments": undecided})
 
 
-@require_GET
-@shop_page
-def receipt(request: HttpRequest, access: Access, order_id: object) -> HttpResponse:
-    """The sale on paper, 80 mm wide."""
-    order = orders.order_for(access.shop, order_id)
-    payments = [
-        payment
-        for payment in queries.payments_of_order(order)
-        if payment.status == PaymentStatus.COMPLETED
-    ]
-    context = {
-        "access": access,
-        "order": order,
-        "payments": payments,
-        "change": sum(change_of(payment) or 0 for payment in payments),
-        "goods": order.total - order.rounding,
-        "print": "print" in request.GET,
-    }
-    return render(request, "payments/receipt.html", context)
-
-
 def _answer_of(
     request: HttpRequest,
     access: Access,
@@ -319,10 +298,18 @@ def _answer(
         entry=entry,
         error=error,
         by_hand=_by_hand(access, order, answer),
+        given_back=_given_back(order, payments),
     )
     if request.method == "GET" and request.GET.get("seen") == sheet.context["seen"]:
         return HttpResponse(status=204)
     return _rendered(request, sheet, error)
+
+
+def _given_back(order: Order, payments: list[Payment]) -> Decimal:
+    """How much went back; nothing where nothing came, and then nobody is asked."""
+    if all(payment.status in PaymentStatus.WITHOUT_MONEY for payment in payments):
+        return Decimal(0)
+    return ledger.given_back(order)
 
 
 def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:

@@ -116,23 +116,28 @@ def sheet_for(
     entry: Entry | None = None,
     error: DomainError | None = None,
     by_hand: ByHand | None = None,
+    given_back: Decimal = Decimal(0),
 ) -> Sheet:
     """Return the sheet of an order: its end, the payment in focus, or a form.
 
     `payments` are those of the order, newest first. `entry` asks for a form while
-    the order is open; `error` is told on whatever sheet it is.
+    the order is open; `error` is told on whatever sheet it is. `given_back`: how much
+    of the order's money went back, in KES.
     """
     by_hand = by_hand or ByHand()
     name, state = _name(order, focus, entry, now)
     undecided = [p for p in payments if p.is_undecided and p != focus]
-    done = [p for p in payments if p.status == PaymentStatus.COMPLETED]
-    last_paid = done[0] if done else None
+    # With those that M-Pesa sent back: what went back is told beside them.
+    done = [p for p in payments if p.status not in PaymentStatus.WITHOUT_MONEY]
+    completed = (p for p in done if p.status == PaymentStatus.COMPLETED)
+    last_paid = next(completed, None)
     context = {
         "order": order,
         "state": name,
         "payment": focus if state is not None else last_paid,
         "last_paid": last_paid,
         "done": done,
+        "given_back": given_back,
         "undecided": undecided,
         "balance": whole(order.to_pay),
         "rest": whole(max(order.to_pay - _asked_for(payments), Decimal(0))),
@@ -146,7 +151,7 @@ def sheet_for(
         "offers": by_hand.offers,
         "claims": by_hand.claims,
         "answer": by_hand.answer,
-        "seen": _fingerprint(name, order, payments, by_hand),
+        "seen": _fingerprint(name, order, payments, by_hand, given_back),
         **(_about(focus, now) if focus else {}),
     }
     return Sheet(f"payments/_{name}.html", context)
@@ -225,9 +230,13 @@ def _seconds_until(moment: datetime | None, now: datetime) -> int:
 
 
 def _fingerprint(
-    name: str, order: Order, payments: Sequence[Payment], by_hand: ByHand
+    name: str,
+    order: Order,
+    payments: Sequence[Payment],
+    by_hand: ByHand,
+    given_back: Decimal,
 ) -> str:
-    facts = [name, order.status, order.paid, order.surplus]
+    facts = [name, order.status, order.paid, order.surplus, given_back]
     facts += by_hand.offers.facts
     facts += by_hand.answer.facts if by_hand.answer else []
     facts += [(claim.pk, claim.state) for claim in by_hand.claims]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from payments import panel, sorting
+from payments import panel, paper, sorting
 
 
 app_name = "panel"
@@ -24,7 +24,7 @@ urlpatterns = [
     path("<uuid:order_id>/code/use", panel.use_code, name="use_code"),
     path("code/<uuid:claim_id>/withdraw", panel.withdraw_code, name="withdraw_code"),
     path("<uuid:order_id>/cancel", panel.cancel, name="cancel"),
-    path("<uuid:order_id>/receipt", panel.receipt, name="receipt"),
+    path("<uuid:order_id>/receipt", paper.receipt, name="receipt"),
     path("payment/<uuid:payment_id>/retry", panel.retry, name="retry"),
     path("payment/<uuid:payment_id>/resend", panel.resend, name="resend"),
     path("payment/<uuid:payment_id>/stop", panel.stop, name="stop"),
