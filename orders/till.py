@@ -30,6 +30,7 @@ from shops.tenancy import Access
 from shops.words import sentence
 from smartduka.lib.errors import DomainError, InvalidRequest
 from smartduka.lib.money import to_cents
+from smartduka.lib.text import clean
 
 
 TILES = 60  # more than anyone reads; the search finds the rest
@@ -144,7 +145,7 @@ def virtual_phone() -> str:
 
 def _shelf(request: HttpRequest, access: Access) -> dict[str, Any]:
     search = request.GET.get("search", "").strip()[:80]
-    category = request.GET.get("category", "").replace("\0", "")[:60]
+    category = clean(request.GET.get("category", ""))[:60]
     found = list(
         goods.products(access.shop, search=search, category=category)[: TILES + 1]
     )

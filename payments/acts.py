@@ -25,6 +25,7 @@ from payments.models import Act
 from shops import tenancy
 from shops.books import reach_of
 from smartduka.lib import caller, clock
+from smartduka.lib.text import clean
 
 
 logger = logging.getLogger(__name__)
@@ -171,8 +172,8 @@ def plain(route: str) -> str:
 
 
 def _text(sent: str, length: int) -> str:
-    """Cut what came from outside; no database keeps a NUL."""
-    return sent.replace("\0", "")[:length]
+    """Cut what came from outside."""
+    return clean(sent)[:length]
 
 
 def _about(kwargs: dict[str, Any]) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from payments.enums import Method, PaymentStatus
 from payments.models import Payment
 from shops.models import Shop
 from smartduka.lib.errors import NotFound
+from smartduka.lib.text import clean
 
 
 UNKNOWN = "This payment does not exist in your shop."
@@ -102,7 +103,7 @@ def found(
         payments = payments.filter(created_at__gte=since)
     if before:
         payments = payments.filter(created_at__lt=before)
-    text = search.replace("\0", "").strip()
+    text = clean(search).strip()
     if text:
         payments = payments.filter(_matches(text))
     return payments

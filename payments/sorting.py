@@ -30,6 +30,7 @@ from shops.rights import Right
 from shops.tenancy import Access
 from smartduka.lib.errors import DomainError, Forbidden, NotFound
 from smartduka.lib.money import format_kes
+from smartduka.lib.text import clean
 
 
 MOST_SALES = 100
@@ -108,7 +109,7 @@ def _keep(request: HttpRequest, access: Access, piece: str) -> str:
     kept = drawer.keep_as_credit(
         access=access,
         piece=piece,
-        customer=request.POST.get("customer", "")[:200],
+        customer=clean(request.POST.get("customer", ""))[:200],
         reason=_reason(request),
         has_looked=_has_looked(request),
     )
@@ -144,7 +145,7 @@ def _open_sale(access: Access, typed: str) -> Order:
 
 
 def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "")[:200]
+    return clean(request.POST.get("reason", ""))[:200]
 
 
 def _has_looked(request: HttpRequest) -> bool:

@@ -34,6 +34,7 @@ from shops.tenancy import Access
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
 from smartduka.lib.money import format_kes
+from smartduka.lib.text import clean
 
 
 TONES = {
@@ -266,6 +267,8 @@ class RefundAdmin(BookAdmin):
                 self._tell(request, refund)
                 return self._page_of(refund)
         collection.refresh_from_db()
+        # Before the figures, so that it is never of something newer than they show.
+        seen = refunds.mark_of(collection)
         return TemplateResponse(
             request,
             "admin/payments/refund/ask.html",
@@ -276,6 +279,7 @@ class RefundAdmin(BookAdmin):
                 "title": "Send money back",
                 "book": self.name_of_book,
                 "form": form,
+                "seen": seen,
                 "amount": cells.kes(collection.amount),
                 "left": cells.kes(refunds.left_of(collection)),
                 "went": words.shared_out(collection),
@@ -298,7 +302,7 @@ class RefundAdmin(BookAdmin):
     def refuse_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Refuse it: the second person's button."""
         refund, access = self._decided_by(request, object_id)
-        reason = request.POST.get("reason", "")
+        reason = clean(request.POST.get("reason", ""))
         return self._act(
             request,
             refund,

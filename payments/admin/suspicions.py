@@ -24,6 +24,7 @@ from shops.books import BookAdmin, facts
 from shops.rights import Right
 from shops.words import sentence
 from smartduka.lib.errors import DomainError
+from smartduka.lib.text import clean
 
 
 # What was counted, and what a person can do about it.
@@ -99,7 +100,7 @@ class SuspicionAdmin(BookAdmin):
         row = self.get_object(request, unquote(object_id))
         if not self.may_close(request, row):
             raise PermissionDenied
-        reason = request.POST.get("reason", "").replace("\0", "")
+        reason = clean(request.POST.get("reason", ""))
         try:
             closed = suspicions.mark_seen(row, actor=request.user, reason=reason)
         except DomainError as error:

@@ -1,5 +1,7 @@
 """Refunds in the books: asked for, decided and asked about, by who may."""
 
+import re
+
 import pytest
 
 from payments import gateways, refunds
@@ -204,6 +206,18 @@ def test_what_is_refused_is_said_in_the_form(alice, paid, changes, words):
     assert Refund.objects.count() == 0
 
 
+def test_who_looked_again_decides_by_what_is_there_now(alice, mary, paid):
+    before = refunds.mark_of(paid)
+    send(mary, paid, amount=100)
+
+    refused = send(alice, paid, amount=50, seen=before).content.decode()
+
+    assert "This money changed since you looked. Look again" in refused
+    assert "KES 150" in refused
+    seen = re.search(r'name="seen" value="(\d+)"', refused)[1]
+    assert told(send(alice, paid, amount=50, seen=seen)) == ["KES 50: Sent back."]
+
+
 def test_cash_while_a_reversal_is_undecided_is_refused(alice, paid):
     send(alice, paid, method="reversal")
 
@@ -249,6 +263,17 @@ def test_the_owner_refuses_with_a_reason(alice, waiting, paid):
     assert told(response) == ["KES 250: Refused by the second person. Worn already."]
     assert state_of(waiting) == ("refused", alice.user)
     assert sale_of(paid.payment.order) == ("paid", 250, 0, 0)
+
+
+def test_a_reason_is_kept_without_what_no_database_keeps(alice, waiting):
+    assert told(press(alice, waiting, "refuse", reason=" \0 ")) == [
+        "Say why it is refused."
+    ]
+
+    press(alice, waiting, "refuse", reason="Worn\0 already")
+
+    assert state_of(waiting) == ("refused", alice.user)
+    assert waiting.why_failed == "Worn already"
 
 
 def test_the_asker_sees_that_somebody_else_decides(mary, waiting):

@@ -581,6 +581,16 @@ def test_a_piece_is_kept_as_credit_and_spent(mary, account, order):
     assert sale_of(order)[0] == "paid"
 
 
+def test_what_is_typed_is_kept_without_what_no_database_keeps(mary, account):
+    piece = f"collection:{arrive(account).collection_id}"
+
+    kept = post(mary, "sort/keep", piece=piece, customer="Ja\0ne", reason="Her\0s")
+
+    assert kept.status_code == 302
+    credit = ledger.current().get()
+    assert (credit.customer, credit.reason) == ("Jane", "Hers")
+
+
 def test_a_piece_goes_back_in_cash(mary, account):
     receipt = arrive(account)
     page = mary.get(SORT).content.decode()
