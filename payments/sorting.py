@@ -7,6 +7,7 @@ is refused is told at the piece that it is about, and nothing typed is lost.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -19,9 +20,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import drawer, free_money, refunds
+from payments import drawer, free_money, queries, refunds
 from payments.drawer_refusals import NotConfirmed
-from payments.enums import RefundMethod, RefundState
+from payments.enums import PaymentStatus, RefundMethod, RefundState
 from payments.free_money import Piece
 from payments.models import Collection
 from shops import tenancy
@@ -35,7 +36,8 @@ from smartduka.lib.text import clean
 
 MOST_SALES = 100
 TYPED = ("piece", "act", "sale", "customer", "reason", "seen", "looked")
-Act = Callable[[HttpRequest, Access, str], str]
+# Returns what was done, and then what else there is to know.
+Act = Callable[[HttpRequest, Access, str], list[str]]
 
 
 @require_GET
@@ -81,17 +83,20 @@ def give_back(request: HttpRequest, access: Access) -> HttpResponse:
 def _acted(request: HttpRequest, access: Access, act: Act) -> HttpResponse:
     access.require(Right.FREE_MONEY)
     try:
-        told = act(request, access, request.POST.get("piece", "")[:40])
+        done, *more = act(request, access, request.POST.get("piece", "")[:40])
     except Forbidden:
         raise
     except DomainError as error:
         return _page(request, access, error)
-    messages.success(request, told)
+    messages.success(request, done)
+    for one in more:
+        messages.warning(request, one)
     return redirect("panel:sort")
 
 
-def _pay(request: HttpRequest, access: Access, piece: str) -> str:
+def _pay(request: HttpRequest, access: Access, piece: str) -> list[str]:
     order = _open_sale(access, request.POST.get("sale", ""))
+    asked = set(queries.undecided_of_order(order).values_list("pk", flat=True))
     payment = drawer.apply(
         access=access,
         piece=piece,
@@ -99,13 +104,33 @@ def _pay(request: HttpRequest, access: Access, piece: str) -> str:
         reason=_reason(request),
         has_looked=_has_looked(request),
     )
-    return _("%(amount)s paid sale %(number)s.") % {
+    done = _("%(amount)s paid sale %(number)s.") % {
         "amount": format_kes(payment.amount),
         "number": order.number,
     }
+    return [done, *_learned(order, asked)]
 
 
-def _keep(request: HttpRequest, access: Access, piece: str) -> str:
+def _learned(order: Order, asked: set[uuid.UUID]) -> list[str]:
+    """What came of a sale's prompts that were asked about first, and what is open."""
+    prompts = list(queries.payments_of_order(order))
+    came = sum(
+        one.amount
+        for one in prompts
+        if one.pk in asked and one.status == PaymentStatus.COMPLETED
+    )
+    still = sum(one.amount for one in prompts if one.is_undecided)
+    said = []
+    if came:
+        words = _("M-Pesa was asked first: %(amount)s more arrived.")
+        said.append(words % {"amount": format_kes(came)})
+    if still:
+        words = _("A prompt of this sale is still undecided: %(amount)s.")
+        said.append(words % {"amount": format_kes(still)})
+    return said
+
+
+def _keep(request: HttpRequest, access: Access, piece: str) -> list[str]:
     kept = drawer.keep_as_credit(
         access=access,
         piece=piece,
@@ -113,10 +138,10 @@ def _keep(request: HttpRequest, access: Access, piece: str) -> str:
         reason=_reason(request),
         has_looked=_has_looked(request),
     )
-    return _("%(amount)s is kept as credit.") % {"amount": format_kes(kept.amount)}
+    return [_("%(amount)s is kept as credit.") % {"amount": format_kes(kept.amount)}]
 
 
-def _give_back(request: HttpRequest, access: Access, piece: str) -> str:
+def _give_back(request: HttpRequest, access: Access, piece: str) -> list[str]:
     found = free_money.piece_of(access, piece)
     if found.collection_id is None:
         raise NotConfirmed
@@ -132,8 +157,8 @@ def _give_back(request: HttpRequest, access: Access, piece: str) -> str:
     )
     amount = {"amount": format_kes(refund.amount)}
     if refund.state == RefundState.ASKED:
-        return _("%(amount)s waits: a second person must approve it.") % amount
-    return _("Give %(amount)s in cash to the customer now.") % amount
+        return [_("%(amount)s waits: a second person must approve it.") % amount]
+    return [_("Give %(amount)s in cash to the customer now.") % amount]
 
 
 def _open_sale(access: Access, typed: str) -> Order:

@@ -11,6 +11,7 @@ from django.db import transaction
 from orders.models import Order
 from payments import accounts, code_box, drawer, ledger, matching, receipts
 from payments.enums import Source
+from payments.gateways.base import Answered, QueryAnswer
 from payments.models import CodeClaim, Collection, MpesaSettings, Payment, Refund
 from payments.receipts import Told
 from smartduka.lib import clock
@@ -536,6 +537,28 @@ def test_a_piece_pays_a_sale_by_its_number(mary, account, order):
     page = text_of(mary.get(SORT))
     assert f"KES 250 paid sale {order.number}." in page
     assert "Nothing to sort" in page
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answered.FINAL, "M-Pesa was asked first: KES 40 more arrived."),
+        (Answered.PENDING, "A prompt of this sale is still undecided: KES 40."),
+    ],
+)
+def test_paying_a_sale_says_what_was_learned_of_its_prompts(
+    mary, account, order, mpesa, answer, said
+):
+    piece = f"collection:{arrive(account).collection_id}"
+    PaymentFactory(order=order, amount=40, phone="254722000111")
+    mpesa.answer = QueryAnswer(answer, "0")
+
+    post(mary, "sort/pay", piece=piece, sale=order.number, reason="Her SMS")
+
+    assert sale_of(order)[0] == "paid"
+    page = mary.get(SORT)
+    assert f"KES 250 paid sale {order.number}." in text_of(page)
+    assert re.search(rf'class="note wait"[^>]*><b>{said}', page.content.decode())
 
 
 @pytest.mark.parametrize("sale", ["", "x", "99999", "-1", "1" * 30])

@@ -1,7 +1,9 @@
 """The till page: goods, scanning, and the cart that becomes a sale."""
 
+import re
 import uuid
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -268,3 +270,17 @@ def test_practice_banner_leads_to_the_virtual_phone_while_simulated(bob, setting
     page = bob.get("/till/").content.decode()
 
     assert (f"{settings.MPESA_BASE_URL}/phone/254" in page) == (env == "simulator")
+
+
+def test_keyboard_help_names_every_key_of_the_sheets(bob):
+    folder = Path(__file__).resolve().parents[2] / "templates"
+    keys = {
+        key
+        for page in folder.rglob("*.html")
+        for key in re.findall(r'data-key="Alt\+(\w+)"', page.read_text())
+    }
+
+    help_ = bob.get("/till/").content.decode().split('id="help"')[1]
+
+    assert len(keys) >= 4
+    assert set(re.findall(r"<kbd>Alt</kbd><kbd>(\w+)</kbd>", help_)) == keys
