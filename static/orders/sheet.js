@@ -185,7 +185,8 @@ export class Sheet extends EventTarget {
       if (text !== null && this.root === root && !this.isBusy) this.take(root, text);
     } catch (error) {
       // Without a link the dot says so, and the next look tries again.
-      if (error.status && this.root === root && !this.trouble) this.tellTrouble("refused");
+      const isNews = this.root === root && this.trouble !== "refused";
+      if (error.status && isNews) this.tellTrouble("refused");
     } finally {
       this.isLooking = false;
     }
@@ -243,6 +244,17 @@ export class Sheet extends EventTarget {
     const balance = next.querySelector("[data-balance]")?.dataset.balance;
     if (balance) root.querySelector("[data-balance]").dataset.balance = balance;
     root.querySelector("#given")?.dispatchEvent(new Event("input"));
+  }
+
+  // What the page says is not seen beneath the sheet.
+  tell(text) {
+    if (!this.dialog.open) return;
+    this.dropTrouble();
+    const note = document.createElement("div");
+    note.className = "note wait";
+    note.setAttribute("role", "alert");
+    note.append(Object.assign(document.createElement("b"), { textContent: text }));
+    this.showTrouble(note);
   }
 
   tellTrouble(kind) {

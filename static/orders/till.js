@@ -41,10 +41,12 @@ function isWaiting() {
   return true;
 }
 
+// Why the goods may not be changed now, told; a sheet asks for what they came to.
 function isLocked() {
   if (isWaiting()) return true;
-  if (!viewing && !cart.isFrozen) return false;
-  tell(word("locked"));
+  if (!sheet.orderId && !viewing && !cart.isFrozen) return false;
+  tell(word(sheet.orderId ? "waitUntilClosed" : "locked"));
+  if (sheet.orderId) tone.bad();
   return true;
 }
 
@@ -93,6 +95,7 @@ function moveMark(change) {
 function tell(text) {
   $("tell").firstElementChild.textContent = text;
   $("tell").hidden = false;
+  sheet.tell(text);
 }
 
 function hush() {
@@ -120,41 +123,57 @@ function tellTrouble(title, remedy, actions = []) {
 // Answers come in any order. What is scanned keeps its order, and so does a key that is
 // meant for the line of the last scan.
 let turn = Promise.resolve();
+let misses = 0; // how often goods were not found
 function inTurn(act) {
   turn = turn.then(act, act);
 }
 
+// A sale is paid or held with all that was scanned before. If that brought no goods,
+// whoever pressed the key reads so first and presses it again.
+function afterScans(act) {
+  const before = misses;
+  $("pay").setAttribute("aria-busy", "true");
+  inTurn(() => {
+    $("pay").removeAttribute("aria-busy");
+    if (misses === before) act(); // not awaited: the next scan is told that it saves
+  });
+}
+
+function miss(text) {
+  misses += 1;
+  tell(text);
+  tone.bad();
+}
+
 async function scan(code) {
   if (sheet.state === "paid") await next();
-  else if (sheet.orderId) {
-    tell(word("waitUntilClosed"));
-    return;
-  }
+  else if (isLocked()) return;
   try {
     add(await server.json(`${page.scan}?code=${encodeURIComponent(code)}`));
   } catch (error) {
-    tell(error.status === 404 ? error.message : word("unknownCode"));
-    tone.bad();
+    miss(error.status === 404 ? error.message : word("unknownCode"));
   }
 }
 
 // Enter in the search: a barcode, or the only product that is left.
-async function searchEnter(input) {
+function searchEnter(input) {
   const text = input.value.trim();
   if (!text) return;
   const tiles = document.querySelectorAll("#goods [data-product]");
   const shown = document.querySelector("#goods").dataset.search;
-  try {
-    add(await server.json(`${page.scan}?code=${encodeURIComponent(text)}`));
-  } catch (error) {
-    const isOnly = tiles.length === 1 && shown === text;
-    if (error.status !== 404) tell(word("unknownCode"));
-    else if (isOnly) add(productOf(tiles[0]));
-    else if (/^\d{6,}$/.test(text)) tell(error.message);
-    if (error.status !== 404 || !isOnly) return;
-  }
-  input.value = "";
-  refreshGoods();
+  const only = tiles.length === 1 && shown === text ? productOf(tiles[0]) : null;
+  inTurn(async () => {
+    try {
+      add(await server.json(`${page.scan}?code=${encodeURIComponent(text)}`));
+    } catch (error) {
+      if (error.status !== 404) miss(word("unknownCode"));
+      else if (only) add(only);
+      else if (/^\d{6,}$/.test(text)) miss(error.message);
+      if (error.status !== 404 || !only) return;
+    }
+    input.value = "";
+    refreshGoods();
+  });
 }
 
 function productOf(tile) {
@@ -181,21 +200,25 @@ async function save() {
   cart.becomes(await server.json(page.sales, { orderId: cart.order?.id ?? null, items }));
 }
 
-async function pay(method) {
-  if (isSaving || (cart.isEmpty && !viewing)) return;
-  touch();
-  if (!viewing && !cart.isFrozen && cart.order?.signature !== cart.signature) {
-    isSaving = true;
-    try {
-      await save();
-    } catch (error) {
-      explain(error);
-      return;
-    } finally {
-      isSaving = false;
-    }
+// Bring the server's sale up to the ticket; false, and told why, if that was refused.
+async function bringUp() {
+  if (cart.isFrozen || cart.order?.signature === cart.signature) return true;
+  isSaving = true;
+  try {
+    await save();
+    return true;
+  } catch (error) {
+    explain(error);
+    return false;
+  } finally {
+    isSaving = false;
   }
-  open((viewing ?? cart.order).id, `?method=${method}`);
+}
+
+async function pay(method) {
+  if (isSaving || sheet.orderId || viewing || cart.isEmpty) return;
+  touch();
+  if (await bringUp()) open(cart.order.id, `?method=${method}`);
 }
 
 function explain(error) {
@@ -222,7 +245,13 @@ function open(orderId, query = "") {
 
 async function view(orderId, query = "") {
   viewing = null;
-  if (orderId !== cart.order?.id) {
+  if (orderId === cart.order?.id) {
+    if (isSaving) return; // it is opened as soon as that is done
+    if (!(await bringUp())) {
+      forgetUrl();
+      return;
+    }
+  } else {
     try {
       viewing = await server.json(`${page.sales}/${orderId}`);
     } catch (error) {
@@ -263,7 +292,7 @@ async function next() {
 }
 
 function holdOrRecall() {
-  if (isWaiting()) return;
+  if (isLocked()) return;
   if (!cart.isEmpty) cart.hold();
   else if (cart.held.length === 1) cart.recall(0);
   else if (cart.held.length) {
@@ -298,11 +327,11 @@ const acts = {
   more: (button) => step(lineOf(button), 1),
   remove: (button) => !isLocked() && (touch(), cart.remove(lineOf(button))),
   clear: () => !isWaiting() && (touch(), cart.clear()),
-  hold: holdOrRecall,
+  hold: () => afterScans(holdOrRecall),
   recall: (button) =>
     !isWaiting() && ($("held-sales").close(), cart.recall(Number(button.dataset.index))),
-  cash: () => pay("cash"),
-  mpesa: () => pay("mpesa"),
+  cash: () => afterScans(() => pay("cash")),
+  mpesa: () => afterScans(() => pay("mpesa")),
   show: () => open((viewing ?? cart.order).id),
   next,
   close: leave,

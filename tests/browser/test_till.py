@@ -1,6 +1,7 @@
 """The till under a cashier's hands: keyboard, scanner, mistakes, a bad network."""
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,111 @@ def test_scans_keep_their_order_and_so_does_a_key_for_the_last_one(till, goods):
     expect(till.page.locator("#count")).to_have_text("3 pieces")
     quantities = till.page.locator(".line input")
     assert [one.input_value() for one in quantities.all()] == ["1", "2"]
+
+
+@contextmanager
+def looked_up(till, product, end="continue_"):
+    """Scan something whose answer comes, or is lost, when the block ends."""
+    held = []
+    asked = re.compile(product["barcode"])
+    till.page.route(asked, lambda route: held.append(route), times=1)
+    till.scan(product["barcode"])
+    yield
+    getattr(held[0], end)()
+
+
+def save_unpaid(till):
+    """Press a key for paying and go back: the sale is known to the server then."""
+    till.page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+    till.page.keyboard.press("Escape")
+    expect(till.page.locator("#sheet")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("key", "state"), [("Alt+1", "cash"), ("Alt+2", "mpesa")])
+def test_pay_key_waits_for_what_was_scanned_before_it(till, goods, key, state):
+    add(till, goods[0])
+    save_unpaid(till)
+
+    with looked_up(till, goods[1]):
+        till.page.keyboard.press(key)
+        till.page.wait_for_timeout(500)
+        expect(till.page.locator("#sheet")).to_be_hidden()
+
+    till.expect_state(state)
+    expect(till.page.locator("#to-pay")).to_have_text("KES 260")
+
+
+def test_hold_key_waits_for_what_was_scanned_before_it(till, goods):
+    add(till, goods[0])
+
+    with looked_up(till, goods[1]):
+        till.page.keyboard.press("F4")
+        till.page.wait_for_timeout(500)
+        expect(till.page.locator(".line")).to_have_count(1)
+
+    expect(till.page.locator("#hold")).to_contain_text("Held: 1")
+    expect(till.page.locator(".line")).to_have_count(0)
+    till.page.keyboard.press("F4")
+    expect(till.page.locator(".line")).to_have_count(2)
+
+
+def test_pay_key_waits_for_a_barcode_in_the_search(till, goods):
+    add(till, goods[0])
+    save_unpaid(till)
+    held = []
+    page = till.page
+    asked = re.compile("code=" + goods[1]["barcode"])
+    page.route(asked, lambda route: held.append(route), times=1)
+
+    page.locator("#search").fill(goods[1]["barcode"])
+    page.keyboard.press("Enter")
+    page.keyboard.press("Alt+1")
+    page.wait_for_timeout(500)
+    expect(page.locator("#sheet")).to_be_hidden()
+    held[0].continue_()
+
+    expect(page.locator("#to-pay")).to_have_text("KES 260")
+
+
+@pytest.mark.parametrize("key", ["Alt+1", "F4"])
+def test_key_after_a_scan_that_failed_is_to_be_pressed_again(till, goods, key):
+    add(till, goods[0])
+
+    with looked_up(till, goods[1], end="abort"):
+        till.page.keyboard.press(key)
+        till.page.wait_for_timeout(300)
+
+    expect(till.page.locator("#tell")).to_contain_text("could not be looked up")
+    till.page.wait_for_timeout(500)
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    expect(till.page.locator(".line")).to_have_count(1)
+    till.page.keyboard.press("Alt+1")
+    expect(till.page.locator("#to-pay")).to_have_text("KES 80")
+
+
+def test_answer_that_comes_while_a_sheet_is_open_is_told(till, goods):
+    add(till, goods[0])
+    save_unpaid(till)
+
+    with looked_up(till, goods[1]):
+        till.page.go_back()
+        till.expect_state("mpesa")
+
+    expect(till.sheet).to_contain_text("A payment is on the screen")
+    till.page.keyboard.press("Escape")
+    expect(till.page.locator("#tell")).to_contain_text("A payment is on the screen")
+    expect(till.page.locator("#count")).to_have_text("1 piece")
+
+
+def test_back_button_brings_the_sale_up_to_the_ticket(till, goods):
+    add(till, goods[0])
+    save_unpaid(till)
+    add(till, goods[1])
+
+    till.page.go_back()
+
+    expect(till.page.locator("#to-pay")).to_have_text("KES 260")
 
 
 def test_scan_while_the_number_is_typed_leaves_the_number(till, goods):
