@@ -62,7 +62,7 @@ function add(product) {
 }
 
 function setQuantity(id, text) {
-  if (isWaiting()) {
+  if (isLocked()) {
     draw();
     return;
   }
@@ -74,6 +74,18 @@ function setQuantity(id, text) {
     return;
   }
   draw();
+}
+
+// Keys and scans leave the focus where it is: a quantity that is still being typed is
+// taken all the same. Whether one could be, if there is any.
+function takeTyped() {
+  const field = document.activeElement;
+  if (!(field instanceof HTMLInputElement && $("lines").contains(field))) return true;
+  const id = lineOf(field);
+  field.blur(); // tells of the change, unless a scan was taken out of the field again
+  if (field.value === String(cart.quantityOf(id))) return true;
+  setQuantity(id, field.value);
+  return !whys.has(id);
 }
 
 function step(id, change) {
@@ -392,7 +404,7 @@ function pressShortcut(event) {
   );
   const button = [...buttons].find((one) => one.checkVisibility());
   if (!button) return false;
-  button.click();
+  if (takeTyped()) button.click();
   return true;
 }
 
@@ -426,7 +438,10 @@ document.addEventListener("keydown", (event) => {
 });
 
 scanner.listen({
-  onScan: (code) => inTurn(() => scan(code)),
+  onScan: (code) => {
+    takeTyped();
+    inTurn(() => scan(code));
+  },
   // In the search and the code box Enter looks up by itself; a whole phone number was
   // typed.
   isTyped: (field) =>

@@ -132,6 +132,70 @@ def test_impossible_quantity_is_told_at_the_line(till, goods, typed):
     expect(till.page.locator("#total")).to_have_text("KES 80")
 
 
+@pytest.mark.parametrize("key", ["Alt+1", "Alt+2"])
+def test_pay_key_takes_the_quantity_that_is_typed(till, goods, key):
+    add(till, goods[0])
+    till.page.locator(".line input").fill("5")
+
+    till.page.keyboard.press(key)
+
+    expect(till.page.locator("#to-pay")).to_have_text("KES 400")
+    till.page.keyboard.press("Escape")
+    expect(till.page.locator("#total")).to_have_text("KES 400")
+
+
+def test_hold_key_takes_the_quantity_that_is_typed(till, goods):
+    add(till, goods[0])
+    till.page.locator(".line input").fill("5")
+
+    till.page.keyboard.press("F4")
+    expect(till.page.locator(".line")).to_have_count(0)
+    till.page.keyboard.press("F4")
+
+    expect(till.page.locator("#total")).to_have_text("KES 400")
+
+
+def test_scan_takes_the_quantity_that_is_typed(till, goods):
+    add(till, goods[0])
+    till.page.locator(".line input").fill("5")
+
+    add(till, goods[1])
+
+    expect(till.page.locator("#total")).to_have_text("KES 580")
+    till.page.keyboard.press("Alt+1")
+    expect(till.page.locator("#to-pay")).to_have_text("KES 580")
+
+
+def test_pay_key_over_an_impossible_quantity_pays_nothing(till, goods):
+    add(till, goods[0])
+    till.page.locator(".line input").fill("1.5")
+
+    till.page.keyboard.press("Alt+1")
+
+    expect(till.page.locator(".line .why")).to_contain_text("Write a whole number")
+    till.page.wait_for_timeout(500)
+    expect(till.page.locator("#sheet")).to_be_hidden()
+    till.page.keyboard.press("Alt+1")
+    expect(till.page.locator("#to-pay")).to_have_text("KES 80")
+
+
+def test_quantity_is_fixed_once_a_sheet_is_open(till, goods):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+
+    # As a field tells that loses the focus late.
+    till.page.locator(".line input").evaluate(
+        """field => {
+          field.value = "5";
+          field.dispatchEvent(new Event("change", { bubbles: true }));
+        }"""
+    )
+
+    expect(till.page.locator("#count")).to_have_text("1 piece")
+    expect(till.page.locator(".line input")).to_have_value("1")
+
+
 def test_more_than_the_stock_is_told_and_nothing_is_lost(till, goods):
     add(till, goods[0])
     box = till.page.locator(".line input")
