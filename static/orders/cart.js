@@ -52,8 +52,11 @@ export class Cart extends EventTarget {
     return payable(this.exact);
   }
 
+  // What the sheet asks for: with the prices, for these may change between two keys.
   get signature() {
-    return this.lines.map((line) => `${line.id}×${line.quantity}`).join(" ");
+    return this.lines
+      .map((line) => `${line.id}×${line.quantity}×${line.price}`)
+      .join(" ");
   }
 
   quantityOf(id) {

@@ -233,6 +233,22 @@ async function pay(method) {
   if (await bringUp()) open(cart.order.id, `?method=${method}`);
 }
 
+// A payment was begun for the goods as the server has them: the ticket shows those.
+async function freeze() {
+  cart.freeze();
+  const { id, signature } = cart.order;
+  const shown = cart.signature;
+  if (signature === shown) return;
+  try {
+    const sale = await server.json(`${page.sales}/${id}`);
+    if (cart.order?.id !== id) return;
+    cart.becomes(sale);
+    if (cart.signature !== shown) tell(word("locked"));
+  } catch {
+    // Whatever arrives on the sheet next asks again.
+  }
+}
+
 function explain(error) {
   const actions = [];
   if (error.code === "ORDER_NOT_OPEN") {
@@ -456,7 +472,7 @@ scanner.listen({
 cart.addEventListener("change", draw);
 sheet.addEventListener("leave", leave);
 sheet.addEventListener("arrived", ({ detail }) => {
-  if (detail.frozen === "1" && detail.order === cart.order?.id) cart.freeze();
+  if (detail.frozen === "1" && detail.order === cart.order?.id) freeze();
   if (detail.frozen === "1" && detail.order === viewing?.id) viewing.isFrozen = true;
   refreshPill();
 });
@@ -548,6 +564,5 @@ async function refreshCart() {
 
 tone.listen();
 draw();
-refreshCart();
 live.start();
-openFromUrl();
+refreshCart().then(openFromUrl); // a sheet asks for what the goods cost today

@@ -340,6 +340,65 @@ def test_pay_key_waits_for_what_was_scanned_before_it(till, goods, key, state):
     expect(till.page.locator("#to-pay")).to_have_text("KES 260")
 
 
+@contextmanager
+def price_changed(installation, product, price):
+    """The owner asks another price while the block runs."""
+    change = "update shops_product set price = {} where barcode = '{}'"
+    rows(installation, change.format(price, product["barcode"]))
+    try:
+        yield
+    finally:
+        rows(installation, change.format(product["price"], product["barcode"]))
+
+
+@pytest.mark.parametrize("key", ["Alt+1", "Alt+2"])
+def test_sheet_asks_for_the_price_that_the_ticket_shows(till, goods, installation, key):
+    add(till, goods[0])
+    save_unpaid(till)
+
+    with price_changed(installation, goods[0], 120):
+        till.page.reload()
+        expect(till.page.locator("#tell")).to_contain_text("A price changed")
+        expect(till.page.locator("#total")).to_have_text("KES 120")
+        till.page.keyboard.press(key)
+
+        expect(till.page.locator("#to-pay")).to_have_text("KES 120")
+
+
+def test_sheet_that_is_loaded_again_asks_for_the_price_of_today(
+    till, goods, installation
+):
+    add(till, goods[0])
+    till.page.keyboard.press("Alt+1")
+    till.expect_state("cash")
+
+    with price_changed(installation, goods[0], 120):
+        till.page.reload()
+
+        expect(till.page.locator("#to-pay")).to_have_text("KES 120")
+        expect(till.page.locator("#total")).to_have_text("KES 120")
+
+
+def test_ticket_shows_a_sale_whose_payment_was_begun_as_it_is(
+    till, goods, installation
+):
+    add(till, goods[0])
+    save_unpaid(till)
+    rows(installation, "update orders_order set frozen_at = created_at")
+
+    with price_changed(installation, goods[0], 120):
+        till.page.reload()
+        expect(till.page.locator("#total")).to_have_text("KES 120")
+        till.page.keyboard.press("Alt+1")
+        expect(till.page.locator("#trouble")).to_contain_text("already begun")
+        expect(till.page.locator("#sheet")).to_be_hidden()
+        till.page.get_by_role("button", name="Show the payment").first.click()
+
+        expect(till.page.locator("#to-pay")).to_have_text("KES 80")
+        expect(till.page.locator("#total")).to_have_text("KES 80")
+        expect(till.sheet).to_contain_text("the goods of this sale are fixed")
+
+
 def test_hold_key_waits_for_what_was_scanned_before_it(till, goods):
     add(till, goods[0])
 
