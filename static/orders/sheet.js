@@ -24,6 +24,7 @@ export class Sheet extends EventTarget {
     this.clocks = [];
     this.refreshAt = Infinity;
     this.isLooking = false;
+    this.mustLook = false;
     this.shown = {};
     this.greenUntil = 0;
 
@@ -72,6 +73,7 @@ export class Sheet extends EventTarget {
     this.abort();
     this.shown = {};
     this.refreshAt = Infinity;
+    this.mustLook = false;
     this.clocks = [];
     if (this.dialog.open) this.dialog.close();
     this.panel.replaceChildren();
@@ -152,8 +154,9 @@ export class Sheet extends EventTarget {
     if (now >= this.refreshAt) {
       const { every } = this.root?.dataset ?? {};
       this.refreshAt = now + (every === undefined ? ASK_AGAIN_MS : Number(every) * 1000);
-      this.look();
+      this.mustLook = true;
     }
+    if (this.mustLook && !this.isAwaiting) this.look();
   }
 
   turn(ring, seconds, whole) {
@@ -172,10 +175,12 @@ export class Sheet extends EventTarget {
     if ("focus" in button.dataset && isNobodyBusy) button.focus();
   }
 
-  // Look whether the server says something else by now.
+  // Look whether the server says something else by now. An answer that is awaited may
+  // be from before: then we look once it is there.
   async look() {
     const root = this.root;
-    if (!this.dialog.open || !root?.dataset.url || this.isLooking) return;
+    this.mustLook = this.isAwaiting;
+    if (!this.dialog.open || !root?.dataset.url || this.isAwaiting) return;
     this.isLooking = true;
     try {
       const { url, seen } = root.dataset;
@@ -183,6 +188,7 @@ export class Sheet extends EventTarget {
       const text = await server.fragment(`${url}${joint}seen=${seen}`);
       if (this.trouble === "refused") this.dropTrouble();
       if (text !== null && this.root === root && !this.isBusy) this.take(root, text);
+      else if (text !== null) this.mustLook = true;
     } catch (error) {
       // Without a link the dot says so, and the next look tries again.
       const isNews = this.root === root && this.trouble !== "refused";
@@ -193,7 +199,12 @@ export class Sheet extends EventTarget {
   }
 
   get isBusy() {
-    return Boolean(this.panel.querySelector(".htmx-request"));
+    const request = ".htmx-request";
+    return this.panel.matches(request) || Boolean(this.panel.querySelector(request));
+  }
+
+  get isAwaiting() {
+    return this.isLooking || this.isBusy;
   }
 
   take(root, text) {

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import SIZES, Till, rows
 from tests.support.servers import Installation, WebProcess
+from tests.support.simulator import wait_until
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -628,6 +629,86 @@ def test_sheet_that_may_not_be_seen_any_more_says_so(till, goods):
 
     expect(till.page.locator("#link-trouble")).to_have_count(0)
     assert named[0] == till.page.evaluate("document.body.dataset.shop")
+
+
+@contextmanager
+def paid_before_it_arrives(till, installation, simulator, phone, asked):
+    """What the block asks for was answered before the payment and arrives after it.
+
+    The page looks only when it is told of something, not every few seconds.
+    """
+    held = []
+
+    def hold(route):
+        held.append((route, route.fetch()))
+
+    till.page.route(asked, hold, times=1)
+    yield
+    till.page.evaluate(
+        "() => Object.defineProperty(document, 'hidden', { get: () => true })"
+    )
+    for _ in range(400):
+        till.page.wait_for_timeout(50)
+        if held:
+            break
+    prompt = simulator.wait_for_prompt(phone)
+    simulator.answer(prompt["checkoutRequestId"], "pay")
+    found = f"select status from payments_payment where phone = '{phone}'"
+    wait_until(lambda: rows(installation, found) == [("completed",)], timeout_s=20)
+    till.page.wait_for_timeout(1500)  # the page is told of it
+    [(route, answer)] = held
+    route.fulfill(response=answer)
+
+
+# Far from the end of the prompt, at which the sheet would look by itself.
+SOON_S = 20
+
+
+def test_look_under_way_does_not_swallow_the_next_one(
+    till, goods, installation, simulator
+):
+    add(till, goods[0])
+    till.send_to("0700000112")
+    till.expect_state("waiting")
+
+    with paid_before_it_arrives(
+        till, installation, simulator, "254700000112", "**/till/pay/*seen=*"
+    ):
+        till.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    till.expect_state("paid", timeout_s=SOON_S)
+
+
+def test_button_under_way_does_not_swallow_what_came_meanwhile(
+    till, goods, installation, simulator
+):
+    add(till, goods[0])
+    till.send_to("0700000113")
+    till.expect_state("waiting")
+
+    with paid_before_it_arrives(
+        till, installation, simulator, "254700000113", "**/stop"
+    ):
+        till.page.locator("#stop").click()
+
+    till.expect_state("paid", timeout_s=SOON_S)
+
+
+def test_sheet_that_is_being_opened_does_not_swallow_what_came_meanwhile(
+    till, goods, installation, simulator
+):
+    add(till, goods[0])
+    till.send_to("0700000114")
+    till.expect_state("waiting")
+    till.page.go_back()
+    expect(till.page.locator("#sheet")).to_be_hidden()
+
+    with paid_before_it_arrives(
+        till, installation, simulator, "254700000114", re.compile("/till/pay/[0-9a-f-]+$")
+    ):
+        till.page.locator("#show").click()
+
+    till.expect_state("paid", timeout_s=SOON_S)
 
 
 def test_any_mark_in_the_name_of_goods_is_shown_as_it_is(till):
