@@ -283,8 +283,12 @@ def test_rows_that_a_statement_told_cost_nothing(account, alice):
     cost(account, alice.user, rows, "day.csv")
 
     assert cost(account, alice.user, rows, "same.csv") < 10
-    again = [paid(one, START, reference="B") for one in numbers(60)]
+    again = [paid(one, START, payer="2547****5678 - JO") for one in numbers(60)]
     assert cost(account, alice.user, again, "other.csv") < 40
+    fuller = [paid(one, START, reference="B") for one in numbers(60)]
+    assert cost(account, alice.user, fuller, "fuller.csv") < 60 + 40
+    fuller = [paid(one, START, reference="B") for one in numbers(60)[::-1]]
+    assert cost(account, alice.user, fuller, "turned.csv") < 40
 
 
 # When a batch cannot be.
