@@ -230,7 +230,8 @@ class Course:
                 for kind, amount, order_id in kinds(money)
                 if kind != "surplus" and order_id != payment.order_id
             ]
-            is_back = "refunded" in [kind for kind, _, _ in kinds(money)]
+            # An open sale needs it again from the moment that it is asked back.
+            is_back = {"refunded", "reserved"} & {kind for kind, _, _ in kinds(money)}
             if not payment.alarm and not is_back and not went_elsewhere:
                 assert sale_of(payment.order)[1] >= kes(250), self
 
