@@ -704,7 +704,11 @@ def test_sheet_that_is_being_opened_does_not_swallow_what_came_meanwhile(
     expect(till.page.locator("#sheet")).to_be_hidden()
 
     with paid_before_it_arrives(
-        till, installation, simulator, "254700000114", re.compile("/till/pay/[0-9a-f-]+$")
+        till,
+        installation,
+        simulator,
+        "254700000114",
+        re.compile("/till/pay/[0-9a-f-]+$"),
     ):
         till.page.locator("#show").click()
 

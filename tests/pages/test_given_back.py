@@ -53,7 +53,7 @@ def give_back(person, collection, amount, method="cash"):
 def send_back(collection):
     """M-Pesa sends it back, and nobody here asked for it."""
     refunds.prove_reversed(
-        collection.pk, receipt="UAE5B2K9RV", source=Source.STATEMENT, at=clock.now()
+        collection, receipt="UAE5B2K9RV", source=Source.STATEMENT, at=clock.now()
     )
 
 
