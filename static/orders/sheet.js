@@ -2,6 +2,7 @@
 // keeps no state of money; it counts seconds down and asks again at the right time.
 import * as tone from "./tone.js";
 import * as server from "./server.js";
+import * as trouble from "./trouble.js";
 import { bindCash, bindPhone } from "./entry.js";
 
 const GREEN_AT_LEAST_MS = 1500;
@@ -29,10 +30,7 @@ export class Sheet extends EventTarget {
     this.greenUntil = 0;
 
     this.panel.addEventListener("htmx:afterSwap", () => this.arrived());
-    this.panel.addEventListener("htmx:sendError", () => this.tellTrouble("noLink"));
-    this.panel.addEventListener("htmx:timeout", () => this.tellTrouble("noLink"));
-    this.panel.addEventListener("htmx:responseError", () => this.tellTrouble("broken"));
-    this.panel.addEventListener("htmx:beforeRequest", () => this.dropTrouble());
+    trouble.listen(this.panel, (kind) => this.tellTrouble(kind));
     // Forms here are htmx's alone: a native submit would leave the page.
     this.panel.addEventListener("submit", (event) => event.preventDefault());
     dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -56,12 +54,9 @@ export class Sheet extends EventTarget {
     this.abort();
     if (this.shown.order !== orderId) this.panel.replaceChildren();
     this.shown.order = orderId;
+    this.address = `${this.base}${orderId}${query}`;
     if (!this.dialog.open) this.dialog.showModal();
-    window.htmx.ajax("GET", `${this.base}${orderId}${query}`, {
-      source: this.panel,
-      target: this.panel,
-      swap: "innerHTML",
-    });
+    trouble.fill(this.panel, this.address);
   }
 
   // What was sent is carried out all the same; only its answer is not awaited.
@@ -176,22 +171,22 @@ export class Sheet extends EventTarget {
   }
 
   // Look whether the server says something else by now. An answer that is awaited may
-  // be from before: then we look once it is there.
+  // be from before: then we look once it is there. What could not be opened is opened.
   async look() {
     const root = this.root;
     this.mustLook = this.isAwaiting;
-    if (!this.dialog.open || !root?.dataset.url || this.isAwaiting) return;
+    if (!this.dialog.open || !root || this.isAwaiting) return;
     this.isLooking = true;
     try {
       const { url, seen } = root.dataset;
-      const joint = url.includes("?") ? "&" : "?";
-      const text = await server.fragment(`${url}${joint}seen=${seen}`);
-      if (this.trouble === "refused") this.dropTrouble();
+      const joint = url?.includes("?") ? "&" : "?";
+      const text = await server.fragment(url ? `${url}${joint}seen=${seen}` : this.address);
+      if (trouble.kindIn(this.panel) === "refused") trouble.drop(this.panel);
       if (text !== null && this.root === root && !this.isBusy) this.take(root, text);
       else if (text !== null) this.mustLook = true;
     } catch (error) {
       // Without a link the dot says so, and the next look tries again.
-      const isNews = this.root === root && this.trouble !== "refused";
+      const isNews = this.root === root && trouble.kindIn(this.panel) !== "refused";
       if (error.status && isNews) this.tellTrouble("refused");
     } finally {
       this.isLooking = false;
@@ -259,36 +254,15 @@ export class Sheet extends EventTarget {
 
   // What the page says is not seen beneath the sheet.
   tell(text) {
-    if (!this.dialog.open) return;
-    this.dropTrouble();
-    const note = document.createElement("div");
-    note.className = "note wait";
-    note.setAttribute("role", "alert");
-    note.append(Object.assign(document.createElement("b"), { textContent: text }));
-    this.showTrouble(note);
+    if (this.dialog.open && this.root?.dataset.url) {
+      trouble.show(this.panel, trouble.noteOf("wait", text));
+    }
   }
 
   tellTrouble(kind) {
-    this.dropTrouble();
-    this.dispatchEvent(new CustomEvent("trouble", { detail: kind }));
-    const note = document.getElementById("link-trouble");
-    if (note) note.dataset.kind = kind;
-  }
-
-  get trouble() {
-    return document.getElementById("link-trouble")?.dataset.kind ?? "";
-  }
-
-  showTrouble(note) {
-    note.id = "link-trouble";
-    const root = this.root ?? this.panel.appendChild(document.createElement("section"));
-    root.classList.add("sheet");
-    const button = root.querySelector(".btn");
-    if (button?.closest("form")) button.closest("form").before(note);
-    else root.append(note);
-  }
-
-  dropTrouble() {
-    document.getElementById("link-trouble")?.remove();
+    trouble.tell(this.panel, kind, {
+      again: () => this.look(),
+      leave: () => this.dispatchEvent(new Event("leave")),
+    });
   }
 }

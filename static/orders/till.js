@@ -7,6 +7,7 @@ import * as server from "./server.js";
 import { Sheet } from "./sheet.js";
 import { drawCounts, drawHeld, drawTicket } from "./ticket.js";
 import * as tone from "./tone.js";
+import * as trouble from "./trouble.js";
 import { word } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -333,17 +334,26 @@ function refreshPill() {
   window.htmx.trigger($("pill"), "refresh");
 }
 
-function showQueue() {
-  if (!$("queue").open) $("queue").showModal();
-  window.htmx.ajax("GET", page.panel, { target: "#queue-body", swap: "innerHTML" });
+// The dialogs at the side: what fills each.
+const sides = { queue: page.panel, switch: page.switch };
+
+function fill(id) {
+  return trouble.fill($(`${id}-body`), sides[id]);
+}
+
+function showSide(id) {
+  if (!$(id).open) {
+    $(`${id}-body`).replaceChildren();
+    $(id).showModal();
+  }
+  fill(id);
 }
 
 // Another person takes over: a sheet of its own, never over a payment.
 function showSwitch() {
   $("menu").removeAttribute("open");
   if (document.querySelector("dialog[open]") || isWaiting()) return;
-  $("switch").showModal();
-  window.htmx.ajax("GET", page.switch, { target: "#switch-body", swap: "innerHTML" });
+  showSide("switch");
 }
 
 // --- what can be pressed ---------------------------------------------------------
@@ -363,7 +373,7 @@ const acts = {
   show: () => open((viewing ?? cart.order).id),
   next,
   close: leave,
-  queue: showQueue,
+  queue: () => showSide("queue"),
   open: (button) => {
     $("queue").close();
     view(button.dataset.sale, `?payment=${button.dataset.payment}`);
@@ -476,16 +486,11 @@ sheet.addEventListener("arrived", ({ detail }) => {
   if (detail.frozen === "1" && detail.order === viewing?.id) viewing.isFrozen = true;
   refreshPill();
 });
-sheet.addEventListener("trouble", ({ detail }) => {
-  const note = document.createElement("div");
-  note.className = "note bad";
-  note.setAttribute("role", "alert");
-  const [title, remedy] = [document.createElement("b"), document.createElement("span")];
-  title.textContent = word(`${detail}Title`);
-  remedy.textContent = word(detail);
-  note.append(title, remedy);
-  sheet.showTrouble(note);
-});
+for (const id of Object.keys(sides)) {
+  trouble.listen($(`${id}-body`), (kind) =>
+    trouble.tell($(`${id}-body`), kind, { again: () => fill(id), leave: () => $(id).close() }),
+  );
+}
 
 // A press that begins on one button and ends on the one that took its place is no
 // click: what may change by itself does not change under a finger.

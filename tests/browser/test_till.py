@@ -1,5 +1,6 @@
 """The till under a cashier's hands: keyboard, scanner, mistakes, a bad network."""
 
+import itertools
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -627,8 +628,91 @@ def test_sheet_that_may_not_be_seen_any_more_says_so(till, goods):
     till.page.unroute_all(behavior="wait")
     till.page.evaluate(look)
 
-    expect(till.page.locator("#link-trouble")).to_have_count(0)
+    expect(till.page.locator("[data-trouble]")).to_have_count(0)
     assert named[0] == till.page.evaluate("document.body.dataset.shop")
+
+
+FRESH_PHONES = itertools.count(700_000_160)
+DIALOGS = {
+    "sheet": ("Alt+1", "**/till/pay/*method=cash", "#given"),
+    "queue": ("F8", re.compile("/till/pay/$"), "#queue-body .queue .btn"),
+    "switch": ("F9", "**/till/switch", "#switch-title"),
+}
+
+
+@pytest.fixture(params=DIALOGS)
+def not_loaded(request, till, goods):
+    """A dialog whose server cannot be reached: its selector, and what it shows then."""
+    key, asked, first = DIALOGS[request.param]
+    add(till, goods[0])
+    if request.param == "queue":
+        till.send_to(f"0{next(FRESH_PHONES)}")
+        till.expect_state("waiting")
+        till.page.locator("#next").click()
+        expect(till.page.locator("#pill-button")).to_be_visible()
+    till.page.route(asked, lambda route: route.abort())
+    till.page.keyboard.press(key)
+    yield f"#{request.param}", first
+    till.faults.clear()  # htmx told the console what the page told the cashier
+
+
+def test_dialog_that_could_not_be_loaded_is_loaded_again_by_a_key(till, not_loaded):
+    dialog, first = not_loaded
+    again = till.page.locator(dialog).get_by_role("button", name="Try again")
+    expect(till.page.locator(dialog)).to_contain_text("No connection")
+    expect(again).to_be_focused()
+
+    till.page.keyboard.press("Enter")
+    till.page.wait_for_timeout(500)
+    expect(till.page.locator(dialog)).to_contain_text("No connection")
+    expect(again).to_be_focused()
+    till.page.unroute_all(behavior="wait")
+    till.page.keyboard.press("Enter")
+
+    expect(till.page.locator(dialog).locator(first).first).to_be_visible()
+    expect(till.page.locator(dialog)).not_to_contain_text("No connection")
+
+
+def test_dialog_that_could_not_be_loaded_leads_back_to_the_till(till, not_loaded):
+    dialog, _ = not_loaded
+
+    till.page.locator(dialog).get_by_role("button", name="Back to the till").click()
+
+    expect(till.page.locator(dialog)).to_be_hidden()
+    expect(till.page.locator("#search")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_dialog_that_could_not_be_loaded_can_be_read_and_pressed(
+    till, not_loaded, theme, size
+):
+    dialog, _ = not_loaded
+    till.page.emulate_media(color_scheme=theme)
+    till.page.set_viewport_size(
+        dict(zip(("width", "height"), SIZES[size], strict=True))
+    )
+    expect(till.page.locator(dialog)).to_contain_text("No connection")
+
+    till.page.evaluate(STILL)
+    till.keep(f"not-loaded-{dialog[1:]}-{theme}-{size}")
+
+    assert till.page.evaluate(AUDIT) == []
+
+
+def test_sheet_that_could_not_be_loaded_comes_by_itself_at_the_next_look(till, goods):
+    add(till, goods[0])
+    asked = "**/till/pay/*method=cash"
+    till.page.route(asked, lambda route: route.fulfill(status=500, body=""), times=1)
+
+    till.page.keyboard.press("Alt+1")
+    expect(till.page.locator("#sheet")).to_contain_text("Something broke")
+    till.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    till.expect_state("cash")
+    expect(till.page.locator("#given")).to_be_focused()
+    expect(till.page.locator("#sheet")).not_to_contain_text("Something broke")
+    till.faults.clear()  # htmx told the console what the page told the cashier
 
 
 @contextmanager
