@@ -27,6 +27,7 @@ export class Sheet extends EventTarget {
     this.isLooking = false;
     this.mustLook = false;
     this.shown = {};
+    this.untold = "";
     this.greenUntil = 0;
 
     this.panel.addEventListener("htmx:afterSwap", () => this.arrived());
@@ -67,6 +68,7 @@ export class Sheet extends EventTarget {
   close() {
     this.abort();
     this.shown = {};
+    this.untold = "";
     this.refreshAt = Infinity;
     this.mustLook = false;
     this.clocks = [];
@@ -103,6 +105,7 @@ export class Sheet extends EventTarget {
     root.classList.toggle("turning", isNew);
     if (isNew) this.announcer.textContent = root.dataset.say ?? "";
     this.focus(isNew);
+    if (this.untold) this.tell(this.untold);
     this.dispatchEvent(new CustomEvent("arrived", { detail: root.dataset }));
   }
 
@@ -252,11 +255,13 @@ export class Sheet extends EventTarget {
     root.querySelector("#given")?.dispatchEvent(new Event("input"));
   }
 
-  // What the page says is not seen beneath the sheet.
+  // What the page says is not seen beneath the sheet; one that is empty yet tells it
+  // once it has arrived.
   tell(text) {
-    if (this.dialog.open && this.root?.dataset.url) {
-      trouble.show(this.panel, trouble.noteOf("wait", text));
-    }
+    if (!this.dialog.open) return;
+    const isThere = Boolean(this.root?.dataset.url);
+    this.untold = isThere ? "" : text;
+    if (isThere) trouble.show(this.panel, trouble.noteOf("wait", text));
   }
 
   tellTrouble(kind) {

@@ -463,6 +463,22 @@ def test_answer_that_comes_while_a_sheet_is_open_is_told(till, goods):
     expect(till.page.locator("#count")).to_have_text("1 piece")
 
 
+def test_scan_is_told_on_the_sheet_that_is_being_opened(till, goods):
+    add(till, goods[0])
+    held = []
+    asked = "**/till/pay/*method=cash"
+    till.page.route(asked, lambda route: held.append(route), times=1)
+
+    till.page.keyboard.press("Alt+1")
+    expect(till.page.locator("#sheet[open]")).to_have_count(1)
+    till.scan(goods[1]["barcode"])
+    expect(till.page.locator("#tell")).to_contain_text("A payment is on the screen")
+    held[0].continue_()
+
+    till.expect_state("cash")
+    expect(till.sheet).to_contain_text("A payment is on the screen")
+
+
 def test_back_button_brings_the_sale_up_to_the_ticket(till, goods):
     add(till, goods[0])
     save_unpaid(till)
