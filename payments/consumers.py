@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,6 +23,7 @@ from payments.enums import PaymentStatus
 from payments.models import Payment
 from payments.states import payment_state
 from shops import sessions, tenancy
+from shops.models import Shop
 from smartduka.lib import realtime
 from smartduka.lib.errors import DomainError, NotFound
 
@@ -34,18 +36,16 @@ SELDOM_S = 20
 
 
 def is_older(state: dict[str, Any], shown: dict[str, Any] | None) -> bool:
-    """Whether a state is from before the one that is shown.
+    """Whether a state is from before the one that is shown, by what it says.
 
     Messages leave after their commits and may overtake each other; statuses only
-    move one way, an answer stays, and a receipt is not taken back.
+    move one way, and an answer stays. Receipts and words may change to and fro.
     """
     if shown is None:
         return False
     if state["status"] != shown["status"]:
         return _can_become(state["status"], shown["status"])
-    if state["undecided"] != shown["undecided"]:
-        return bool(state["undecided"])
-    return bool(shown["mpesaReceiptNumber"]) and not state["mpesaReceiptNumber"]
+    return bool(state["undecided"]) and not shown["undecided"]
 
 
 def _can_become(old: str, new: str) -> bool:
@@ -55,11 +55,18 @@ def _can_become(old: str, new: str) -> bool:
 
 
 class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyped base
-    """What both sockets share; subclasses say what they look at."""
+    """What both sockets share; subclasses say what they look at.
+
+    One thing is told after the other, so a look finds nothing from before what is
+    shown: that was committed when it was told.
+    """
+
+    shop: Shop
 
     async def connect(self) -> None:
         """Accept, then say who may not listen by a close code."""
         self.seen: dict[str, dict[str, Any]] = {}
+        self.telling = asyncio.Lock()
         self.groups_joined: tuple[str, ...] = ()
         self.is_by_ticket = False
         self.watcher: asyncio.Task[None] | None = None
@@ -75,7 +82,7 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
             await self.close(UNKNOWN if missing else NOT_ALLOWED)
             return
         await self._join(group, realtime.person_group(self.user.pk))
-        states = await self._look()
+        states = await self._states(self.look)
         self.seen |= {state["transactionId"]: state for state in states}
         await self.send_first(states)
         self.watcher = asyncio.create_task(self._watch())
@@ -91,13 +98,22 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Ignore what is sent to us: there is nothing to ask for."""
 
     async def payment_message(self, event: dict[str, Any]) -> None:
-        """Forward what happened."""
+        """Forward what happened, unless it was overtaken.
+
+        Where neither state is older by what it says, the database knows what is so.
+        """
         message = event["data"]
         state = message["payment"]
-        shown = self.seen.get(state["transactionId"])
-        if shown != state and not is_older(state, shown):
-            self.seen[state["transactionId"]] = state
-            await self.send_json(message)
+        key = state["transactionId"]
+        async with self.telling:
+            shown = self.seen.get(key)
+            if shown == state or is_older(state, shown):
+                return
+            if shown is None or is_older(shown, state):
+                self.seen[key] = state
+                await self.send_json(message)
+            else:
+                await self._tell_changes_of(lambda: self.look_at(key))
 
     async def payment_look(self, event: dict[str, Any]) -> None:
         """Messages may have been missed: tell what differs from what was told."""
@@ -118,6 +134,10 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         """Return the payments to show now, and those shown before. Synchronous."""
         raise NotImplementedError
 
+    def look_at(self, payment_id: str) -> list[Payment]:
+        """Return this payment of the shop. Synchronous."""
+        return list(queries.payments_of(self.shop).filter(pk=payment_id))
+
     async def send_first(self, states: list[dict[str, Any]]) -> None:
         """Send the first message."""
         raise NotImplementedError
@@ -135,15 +155,19 @@ class PaymentsSocket(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # untyp
         user = self.scope.get("user")
         return user if user is not None and user.is_authenticated else None
 
-    async def _look(self) -> list[dict[str, Any]]:
+    async def _states(self, look: Callable[[], list[Payment]]) -> list[dict[str, Any]]:
         states: list[dict[str, Any]] = await database_sync_to_async(
-            lambda: [payment_state(payment) for payment in self.look()]
+            lambda: [payment_state(payment) for payment in look()]
         )()
         return states
 
     async def _tell_changes(self) -> None:
-        for state in await self._look():
-            # Compared after the look: a message may have come in the meantime.
+        async with self.telling:
+            await self._tell_changes_of(self.look)
+
+    async def _tell_changes_of(self, look: Callable[[], list[Payment]]) -> None:
+        """Look, and tell what differs from what was told. Call with `telling` held."""
+        for state in await self._states(look):
             old = self.seen.get(state["transactionId"])
             if old == state or is_older(state, old):
                 continue

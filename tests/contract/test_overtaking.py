@@ -1,14 +1,17 @@
 """Messages leave after their commits and may overtake each other: no step back."""
 
+import asyncio
+
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.db import transaction
 from redis.exceptions import ConnectionError as RedisDown
 
-from payments import budget
+from payments import budget, consumers, lifecycle, news
 from payments.consumers import is_older
-from payments.enums import PaymentStatus
+from payments.enums import PaymentStatus, Source
 from payments.models import Payment
 from payments.states import payment_state
 from smartduka.lib import realtime
@@ -66,17 +69,12 @@ def test_an_answer_stays(status):
     assert not is_older(answered, waiting)
 
 
-def test_a_receipt_is_not_taken_back():
-    without, filled = state("completed"), state("completed", receipt="UAE5B2K9QT")
-
-    assert is_older(without, filled)
-    assert not is_older(filled, without)
-
-
-def test_another_receipt_or_other_words_are_news():
+def test_neither_receipts_nor_words_say_what_is_older():
+    """A guessed receipt is taken back, or given up for another one."""
     shown = state("completed", receipt="UAE5B2K9QT")
-
-    assert not is_older(state("completed", receipt="UAE5B2K9QU"), shown)
+    for other in (state("completed"), state("completed", receipt="UAE5B2K9QU")):
+        assert not is_older(other, shown)
+        assert not is_older(shown, other)
     assert not is_older(state("pending", message="b"), state("pending", message="a"))
 
 
@@ -150,6 +148,132 @@ async def test_money_after_a_failure_is_said_and_then_the_failure_no_more(
         assert await socket.is_silent()
 
 
+def has_receipt(payment, receipt):
+    """Let a completed payment have another receipt, or none, and tell so."""
+    with transaction.atomic():
+        row = Payment.objects.select_related("order").get(pk=payment.pk)
+        lifecycle.note(row, source=Source.PULL, reason="Guessed", receipt=receipt)
+        news.publish(row, row.order, "payment.updated")
+
+
+@pytest.mark.asyncio
+@sockets
+@pytest.mark.parametrize("other", ["UAE5B2K9QU", ""], ids=["another", "none"])
+async def test_a_receipt_that_is_taken_back_is_said_and_then_said_no_more(
+    layer, bob, payment, other
+):
+    async with opened(SHOP, bob) as shop, opened(socket_of(payment), bob) as own:
+        await shop.heard()
+        await own.heard()
+        await calls_back(payment, callbacks.success(payment))
+        for socket in (shop, own):
+            completed = (await socket.heard())["payment"]
+
+        await sync_to_async(has_receipt)(payment, other)
+
+        for socket in (shop, own):
+            assert await socket.heard() == {
+                "event": "payment.updated",
+                "payment": completed | {"mpesaReceiptNumber": other or None},
+            }
+        await arrives(layer, payment, "payment.completed", completed)
+        assert await shop.is_silent()
+        assert await own.is_silent()
+
+
+@pytest.mark.asyncio
+@sockets
+async def test_a_receipt_that_is_taken_back_is_found_by_looking(
+    layer, bob, payment, settings, monkeypatch
+):
+    settings.CHANNEL_LAYER_CROSSES_PROCESSES = False
+    settings.SOCKET_LOOK_S = 0.1
+    async with opened(socket_of(payment), bob) as socket:
+        await socket.heard()
+        await calls_back(payment, callbacks.success(payment))
+        await socket.heard()
+        # Another process does it, whose messages do not reach us.
+        monkeypatch.setattr(realtime, "publish", lambda *given: None)
+
+        await sync_to_async(has_receipt)(payment, "")
+
+        heard = await socket.heard()
+        assert heard == {"event": "payment.updated", "payment": await state_of(payment)}
+        assert heard["payment"]["mpesaReceiptNumber"] is None
+
+
+@pytest.mark.asyncio
+@sockets
+async def test_a_receipt_that_came_is_not_forgotten_for_a_message_from_before(
+    layer, bob, payment
+):
+    async with opened(SHOP, bob) as shop, opened(socket_of(payment), bob) as own:
+        await shop.heard()
+        await own.heard()
+        await calls_back(payment, callbacks.success(payment))
+        for socket in (shop, own):
+            completed = (await socket.heard())["payment"]
+
+        without = completed | {"mpesaReceiptNumber": None}
+        await arrives(layer, payment, "payment.completed", without)
+
+        assert await shop.is_silent()
+        assert await own.is_silent()
+
+
+@pytest.mark.asyncio
+@sockets
+async def test_what_neither_message_decides_is_said_as_it_is_by_now(
+    layer, bob, payment, monkeypatch
+):
+    """Both messages are under way when the payment has moved on already."""
+    async with opened(SHOP, bob) as shop:
+        pending = (await shop.heard())["undecided"][0]
+        with monkeypatch.context() as quiet:
+            quiet.setattr(realtime, "publish", lambda *given: None)
+            await calls_back(payment, callbacks.success(payment))
+
+        await arrives(layer, payment, "payment.updated", pending | {"resultCode": "1"})
+
+        assert await shop.heard() == {
+            "event": "payment.completed", "payment": await state_of(payment),
+        }  # fmt: skip
+
+
+@pytest.mark.asyncio
+@sockets
+async def test_a_message_waits_for_the_look_that_it_overtook(
+    layer, bob, payment, settings, monkeypatch
+):
+    settings.CHANNEL_LAYER_CROSSES_PROCESSES = False
+    settings.SOCKET_LOOK_S = 0.1
+    monkeypatch.setattr(realtime, "publish", lambda *given: None)
+    read = consumers.PaymentSocket._states
+    receipts = ["UAE5B2K9QU"]
+
+    async def read_slowly(socket, look):
+        found = await read(socket, look)
+        if receipts:
+            await sync_to_async(has_receipt)(payment, receipts.pop())
+            await arrives(layer, payment, "payment.updated", await state_of(payment))
+            await asyncio.sleep(0.2)
+        return found
+
+    async with opened(socket_of(payment), bob) as socket:
+        await socket.heard()
+        with monkeypatch.context() as blind:
+            blind.setattr(consumers.PaymentSocket, "look", lambda socket: [])
+            await calls_back(payment, callbacks.success(payment))
+            await sync_to_async(has_receipt)(payment, "")
+        monkeypatch.setattr(consumers.PaymentSocket, "_states", read_slowly)
+
+        heard = [(await socket.heard())["payment"] for _ in range(2)]
+
+        told = [state["mpesaReceiptNumber"] for state in heard]
+        assert told == [None, "UAE5B2K9QU"]
+        assert await socket.is_silent()
+
+
 @pytest.mark.asyncio
 @sockets
 async def test_the_same_twice_is_said_once(layer, bob, payment):
@@ -190,11 +314,10 @@ async def test_a_message_about_another_payment_is_still_said(layer, bob, duka, p
         await socket.heard()
         await calls_back(payment, callbacks.success(payment))
         await socket.heard()
-        changed = await state_of(other) | {"message": "Something new."}
 
-        await arrives(layer, other, "payment.updated", changed)
+        await calls_back(other, callbacks.failure(other, 1037))
 
-        assert (await socket.heard())["payment"] == changed
+        assert (await socket.heard())["payment"] == await state_of(other)
 
 
 def test_states_have_what_is_compared(db, duka):
