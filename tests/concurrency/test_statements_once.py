@@ -446,7 +446,7 @@ def test_a_list_has_two_readers_without_the_lease(
     account, mpesas_list, monkeypatch, rendezvous
 ):
     monkeypatch.setattr(pulling._Lease, "take", lambda self: True)
-    monkeypatch.setattr(pulling._Lease, "_change", lambda self, **facts: None)
+    monkeypatch.setattr(pulling._Lease, "keep", lambda self, **facts: None)
     rendezvous().before(pulling, "pull_pages")
 
     both_read(account)
