@@ -35,7 +35,7 @@ def little_memory():
     yield
     _, most_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most_bytes < 20_000_000
+    assert most_bytes < 30_000_000
 
 
 def workbook(*rows):
