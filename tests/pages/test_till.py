@@ -38,6 +38,16 @@ def test_till_shows_goods_with_prices_and_low_stock_in_words(bob, sugar):
     assert "none left" in page
 
 
+def test_a_refusal_stays_on_its_sheet_where_one_tries_things_out(bob, settings):
+    """The library's script for developers puts a refused answer over the whole page."""
+    settings.DEBUG = True
+
+    page = bob.get("/till/").content.decode()
+
+    assert page.count("django_htmx/htmx-2.min.js") == 1
+    assert "django-htmx.js" not in page
+
+
 def test_till_of_a_shop_without_goods_says_so(bob):
     assert "No products yet" in bob.get("/till/").content.decode()
 
