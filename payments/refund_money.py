@@ -84,7 +84,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Money set aside: its allocation, and what was taken of which portion, not stored."""
+    """Money set aside: its allocation, and what was taken from which portion.
+
+    `begin` stores the parts.
+    """
 
     allocation: Allocation
     parts: tuple[RefundPart, ...]
@@ -460,7 +463,7 @@ def _offer_again(held: Held, part: RefundPart) -> None:
             ),
         ],
         actor=part.refund.asked_by,
-    )  # fmt: skip
+    )
     _tell_screens(held, source)
 
 

@@ -163,8 +163,9 @@ def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     """Let a refund go that waited for a second person; return it as it then is.
 
     Raises Forbidden, NotFound, SamePerson, NotWaiting, ChangedMeanwhile when the money
-    turned out to be another shop's or another payment's, CannotReverse when M-Pesa cannot send it back any
-    more, and NotLookedAt when it is disputed since. Else as `ask`.
+    turned out to be another shop's or another payment's, CannotReverse when M-Pesa
+    cannot send it back any more, and NotLookedAt when it is disputed since. Else as
+    `ask`.
     """
     refund = refund_for(access, refund_id)
     _require_second(access, refund)
