@@ -15,6 +15,7 @@ from tests.payments.simulator.conftest import (
     posted_to,
     refusal,
 )
+from tests.support.simulator import wait_until
 
 
 def result(receiver, number=1):
@@ -198,6 +199,7 @@ def test_lost_result_leaves_the_money_moved(simulator, merchant, receiver, hand)
     simulator.faults(result_drop=True)
 
     merchant.reverse(hand()["receipt"])
+    wait_until(lambda: len(simulator.ledger()) == 2)
     advance_and_settle(simulator, 60)
 
     assert receiver.posted == []
@@ -226,8 +228,7 @@ def test_lost_acknowledgement_moves_the_money(simulator, merchant, hand):
     with pytest.raises(requests.ConnectionError):
         merchant.reverse(receipt)
 
-    time.sleep(0.3)
-    assert len(simulator.ledger()) == 2
+    wait_until(lambda: len(simulator.ledger()) == 2)
 
 
 @pytest.mark.parametrize("error", ["busy", "html_503", "internal"])
