@@ -80,10 +80,34 @@ def sight_all(row: StatementImport, told: Sequence[Told]) -> None:
             ],
             ignore_conflicts=True,
         )
+        _fill_references(by_number, told)
         before = {one.pk: _facts(one) for one in by_number.values()}
         for one in told:
             receipts.merge(by_number[one.number], one, Source.STATEMENT, now)
         _save(by_number.values(), before, now)
+
+
+def _fill_references(by_number: Mapping[str, Receipt], told: Iterable[Told]) -> None:
+    """Add the reference to what an export without references told of the same rows.
+
+    Else the books would not name the payment, and the rows would be news for ever.
+    """
+    named = {
+        (by_number[one.number].pk, one.amount): one.reference
+        for one in told
+        if one.reference
+    }
+    bare = [
+        one
+        for one in Sighting.objects.filter(
+            receipt__in={pk for pk, _ in named}, source=Source.STATEMENT, reference=""
+        )
+        if (one.receipt_id, one.amount) in named
+    ]
+    for one in bare:
+        reference = named[one.receipt_id, one.amount]
+        one.reference = reference[: receipts.REFERENCE_LENGTH]
+    Sighting.objects.bulk_update(bare, ["reference"])
 
 
 def look_all(account: MpesaAccount, receipt_ids: Sequence[int]) -> None:

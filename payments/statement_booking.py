@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from payments import disputes, matching, receipt_batches, receipts, reversals
+from payments import disputes, matching, receipt_batches, retention, reversals
 from payments.enums import (
     Binding,
     ImportStage,
@@ -151,10 +151,15 @@ Known = dict[tuple[str, Decimal], set[str]]
 
 
 def _is_news(payment: StatementRow, told: Known) -> bool:
-    """Whether a row says what no statement said: some exports have no references."""
+    """Whether a row says what no statement said: some exports have no references.
+
+    What was masked since, for its time is over, is no news.
+    """
     references = told.get((payment.receipt, payment.amount))
-    said = payment.reference[: receipts.REFERENCE_LENGTH]
-    return references is None or bool(said and said not in references)
+    if references is None:
+        return True
+    is_fuller = bool(payment.reference) and not any(references)
+    return is_fuller and not retention.is_past(payment.completed_at)
 
 
 def _told(account: MpesaAccount, statement: Statement) -> Known:

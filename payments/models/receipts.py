@@ -120,7 +120,10 @@ class Receipt(models.Model):
 
 
 class Sighting(AppendOnly):
-    """One source told of a receipt: evidence, kept as it was told. In KES."""
+    """One source told of a receipt: evidence, kept as it was told. In KES.
+
+    A statement may tell the same row again with the reference that it lacked.
+    """
 
     receipt = models.ForeignKey(
         Receipt, on_delete=models.PROTECT, related_name="sightings"

@@ -10,10 +10,12 @@ from django.db import transaction
 
 from payments import (
     accounts,
+    drawer,
     gateways,
     matching,
     receipts,
     refunds,
+    retention,
     reversals,
     settlement,
     statement_booking,
@@ -452,6 +454,45 @@ def test_a_fuller_file_says_which_payment_was_meant(load, payment, order):
     with nothing_changes():
         load(row, write=as_xlsx)
     assert every_row()[1:] == before
+
+
+def test_a_fuller_file_takes_what_a_person_used(
+    load, payment, order, operator, alice, duka
+):
+    """Only the full export names the payment, whose push was never answered."""
+    Payment.objects.update(checkout_request_id=None)
+    row = paid(NUMBER, AT, payer="2547****0000 - JOE", reference=payment.reference)
+    load(row, write=short)
+    [money_] = Collection.objects.all()
+    other = OrderFactory(shop=duka, total=250)
+    drawer.hand_to_shop(operator.user, money_, duka)
+    drawer.apply(
+        access=Access(alice.user, duka, "owner"),
+        piece=f"collection:{money_.pk}",
+        order_id=other.pk,
+        reason="It is hers",
+    )
+    assert (sale_of(order)[0], sale_of(other)[0]) == ("open", "paid")
+
+    load(row)
+
+    money_.refresh_from_db()
+    assert (money_.payment, sale_of(order)) == (payment, ("paid", 250, 0, 0))
+
+
+def test_what_was_masked_since_is_not_told_again(load, payment, settings, time):
+    settings.RETENTION_DAYS = 30
+    row = paid(NUMBER, AT, payer="2547****0000 - JOE", reference="WATER")
+    load(row)
+    time.turn(31 * 86400)
+    retention.mask()
+    [told] = Receipt.objects.all()
+    assert (told.payer, told.payer_name, told.reference) == ("", "", "")
+
+    load(row, write=as_xlsx)
+
+    told.refresh_from_db()
+    assert (told.payer, told.payer_name, told.reference) == ("", "", "")
 
 
 def test_times_without_seconds_book_no_movement_twice(load):
