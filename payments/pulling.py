@@ -207,7 +207,9 @@ def _read(account: MpesaAccount, until: float | None) -> tuple[Pulled, bool]:
     pulled, is_done = Pulled(), False
     try:
         account.refresh_from_db(
-            fields=["pulled_until", "pull_part_until", "pull_part_s"]
+            fields=[
+                *("pulled_until", "pull_part_until", "pull_part_began", "pull_part_s")
+            ]
         )
         while not is_done and not _is_over(until):
             step, is_done = _step(account, lease, until)
@@ -233,13 +235,15 @@ def _step(
 
     A window that takes too long is read in parts, each written down when all its pages
     were read. One that was not is halved, one that was doubles the next. Parts and not
-    pages, for nobody says in which order rows come, and new ones come meanwhile: what
-    is paid then is in the next window too.
+    pages, for nobody says in which order rows come, and new ones come meanwhile. So a
+    window ends when its first part was begun, however much later its last one is read:
+    what was paid since is in the next window.
     """
     now = clock.now()
     oldest = now - KEPT
     reached = max(account.pulled_until or oldest, oldest)
-    end = min(reached + STEP, now)
+    began = max(account.pull_part_began or now, oldest)
+    end = min(reached + STEP, began)
     part_s = account.pull_part_s or WHOLE_S
     start = max(account.pull_part_until or reached - OVERLAP - ZONE_DOUBT, oldest)
     stop = min(start + timedelta(seconds=part_s), end + ZONE_DOUBT)
@@ -255,9 +259,12 @@ def _step(
         pulled += Pulled(error=f"{rows} of M-Pesa's list could not be read.")
     longer_s = part_s * 2 if part_s * 2 < WHOLE_S else None
     if stop < end + ZONE_DOUBT:
-        lease.keep(pull_part_until=stop, pull_part_s=longer_s)
+        lease.keep(pull_part_until=stop, pull_part_began=began, pull_part_s=longer_s)
         return pulled, False
-    lease.keep(pulled_until=end, pull_part_until=None, pull_part_s=longer_s)
+    lease.keep(
+        pulled_until=end, pull_part_until=None, pull_part_began=None,
+        pull_part_s=longer_s,
+    )  # fmt: skip
     return pulled, end >= now
 
 

@@ -67,6 +67,7 @@ class MpesaAccount(models.Model):
     # A window that takes too long is read in parts: how far, by M-Pesa's own times, and
     # how long the next part is.
     pull_part_until = models.DateTimeField(null=True, blank=True, editable=False)
+    pull_part_began = models.DateTimeField(null=True, blank=True, editable=False)
     pull_part_s = models.PositiveIntegerField(null=True, blank=True, editable=False)
     pull_error = models.CharField(max_length=200, blank=True)
 

@@ -554,6 +554,36 @@ def test_what_is_paid_while_a_long_list_is_read_is_read_too(
     assert Receipt.objects.count() == len(long_list.paid)
 
 
+def test_what_is_paid_between_two_parts_is_read_too(account, long_list, time):
+    """The machine was off in between, for longer than two windows overlap."""
+    begun = START - timedelta(minutes=5)
+    MpesaAccount.objects.update(pulled_until=begun, pull_part_s=4.5 * 3600)
+    long_list.paid, asked = [], []
+
+    def goes_off():
+        asked.append(time.now)
+        if len(asked) == 2:
+            raise SystemExit("power cut")
+
+    long_list.arrives = goes_off
+    turn(account, long_list)
+    account.refresh_from_db()
+    assert (account.pulled_until, account.pull_part_until) == (
+        begun, START + timedelta(minutes=25),
+    )  # fmt: skip
+
+    long_list.arrives = None
+    long_list.paid.append((START + timedelta(minutes=10), NUMBER))
+    time.turn(8 * 3600)
+    for _ in range(5):
+        turn(account, long_list)
+        time.turn(300)
+
+    assert [one.number for one in Receipt.objects.all()] == [NUMBER]
+    account.refresh_from_db()
+    assert (account.pull_part_until, account.pull_part_began) == (None, None)
+
+
 def test_a_list_that_is_fast_again_is_read_at_once_again(
     account, long_list, time, tasks
 ):
