@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Sum
 
 from orders import lifecycle as order_lifecycle
 from orders.enums import OrderStatus
@@ -246,7 +247,7 @@ def book(held: Held, refund: Refund, *, actor: Any, reason: str) -> None:
 
 
 def _restocks(refund: Refund) -> bool:
-    """Whether somebody said that the goods came back: with this refund, or before."""
+    """Whether somebody said that all goods came back: with this refund, or before."""
     earlier = Refund.objects.filter(
         order=refund.order_id, restocks=True, state=RefundState.DONE
     )
@@ -350,6 +351,17 @@ def _take(
     return was_open
 
 
+def to_go_back(order: Order) -> Decimal:
+    """How much an open order was paid that undecided refunds took, in KES.
+
+    It counts as not paid there, and is not given back yet.
+    """
+    total = RefundPart.objects.filter(
+        source__order=order, was_open=True, refund__state__in=RefundState.UNDECIDED
+    ).aggregate(total=Sum("amount"))["total"]
+    return total or Decimal(0)
+
+
 def _is_sales(part: RefundPart) -> bool:
     return part.source.kind == AllocationKind.SALE
 
@@ -392,7 +404,8 @@ def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
                 order_lifecycle.give_back(
                     order, part.amount, actor=None, restocks=False
                 )
-            _tell(held, source.payment_id or refund.payment_id)
+            if order.status == OrderStatus.OPEN or not part.was_open:
+                _tell(held, source.payment_id or refund.payment_id)
     taken = order_lifecycle.take_payment(
         owner.order, refund.amount - kept, actor=owner.created_by
     )

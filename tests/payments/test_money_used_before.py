@@ -3,6 +3,7 @@
 import pytest
 
 from payments import (
+    cash,
     accounts,
     corrections,
     disputes,
@@ -57,6 +58,11 @@ def payment(order, account, time):
 @pytest.fixture
 def manager(mary):
     return Access(mary.user, mary.shop, "manager")
+
+
+@pytest.fixture
+def owner(alice):
+    return Access(alice.user, alice.shop, "owner")
 
 
 def use(manager, receipt, how):
@@ -156,6 +162,32 @@ def test_what_does_not_go_back_is_for_the_sale_of_its_owner(
     for one, alarm in ((payment, ""), (typed, precedence.ANOTHER_SALES)):
         one.refresh_from_db()
         assert one.alarm == alarm
+
+
+def test_a_sale_paid_by_other_money_meanwhile_needs_nothing(
+    account, payment, order, manager, owner, bob, duka
+):
+    """Its KES 250 waited to go back, it was paid in cash, and they were another's."""
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=100)
+    mine = OrderFactory(shop=duka, total=400)
+    receipt = sight(account)
+    typed = drawer.apply(
+        access=manager, piece=f"collection:{receipt.collection_id}",
+        order_id=mine.pk, reason="It is this one's",
+    )  # fmt: skip
+    use(manager, receipt, "refunded")
+    seller = Access(bob.user, bob.shop, "cashier")
+    cash.take(access=seller, order_id=mine.pk, amount=400, key=None)
+    succeed(payment, R1)
+
+    refund = Refund.objects.get()
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="It is hers")
+
+    assert sale_of(order) == ("paid", kes(250), kes(0), kes(0))
+    assert sale_of(mine) == ("paid", kes(400), kes(0), kes(0))
+    typed.refresh_from_db()
+    assert typed.alarm == precedence.ANOTHERS
 
 
 @pytest.mark.parametrize("is_reversed", [False, True])
