@@ -5,7 +5,10 @@ from django.db.models import Exists, OuterRef
 
 
 def keep_the_first(apps, schema_editor):
-    """Leave one row of each movement that was booked twice for its seconds."""
+    """Leave one row of each movement that was booked twice for its seconds.
+
+    It keeps what the other one says that it undoes.
+    """
     movements = apps.get_model("payments", "Movement").objects
     first = movements.filter(
         account=OuterRef("account"),
@@ -14,8 +17,14 @@ def keep_the_first(apps, schema_editor):
         amount=OuterRef("amount"),
         pk__lt=OuterRef("pk"),
     )
-    twice = movements.filter(Exists(first)).values_list("pk", flat=True)
-    movements.filter(pk__in=list(twice)).delete()
+    twice = movements.filter(Exists(first))
+    for one in list(twice.exclude(linked="")):
+        movements.filter(
+            account=one.account, number=one.number, kind=one.kind, amount=one.amount,
+            linked="",
+        ).update(linked=one.linked)
+    while some := list(twice.values_list("pk", flat=True)[:1000]):
+        movements.filter(pk__in=some).delete()
 
 
 class Migration(migrations.Migration):
