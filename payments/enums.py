@@ -195,7 +195,7 @@ class RefundState(models.TextChoices):
     UNKNOWN = "unknown", "M-Pesa has not said"
     DONE = "done", "Sent back"
     FAILED = "failed", "Not sent"
-    REFUSED = "refused", "Refused by the second person"
+    REFUSED = "refused", "Refused"
 
     UNDECIDED = nonmember(frozenset({"asked", "sending", "unknown"}))
 

@@ -17,7 +17,16 @@ from django.views.decorators.http import require_GET, require_POST
 from orders import queries as orders
 from orders.enums import OrderStatus
 from orders.models import Order
-from payments import cash, code_box, ledger, offers, ordering, prompting, queries
+from payments import (
+    cash,
+    code_box,
+    ledger,
+    offers,
+    ordering,
+    prompting,
+    queries,
+    refund_money,
+)
 from payments.code_answers import CodeAnswer
 from payments.enums import Method, PaymentStatus
 from payments.models import Payment
@@ -299,6 +308,7 @@ def _answer(
         error=error,
         by_hand=_by_hand(access, order, answer),
         given_back=_given_back(order, payments),
+        to_go_back=_to_go_back(order, payments),
     )
     if request.method == "GET" and request.GET.get("seen") == sheet.context["seen"]:
         return HttpResponse(status=204)
@@ -307,9 +317,18 @@ def _answer(
 
 def _given_back(order: Order, payments: list[Payment]) -> Decimal:
     """How much went back; nothing where nothing came, and then nobody is asked."""
-    if all(payment.status in PaymentStatus.WITHOUT_MONEY for payment in payments):
+    return ledger.given_back(order) if _had_money(payments) else Decimal(0)
+
+
+def _to_go_back(order: Order, payments: list[Payment]) -> Decimal:
+    """How much of an open sale's money refunds took that are not decided."""
+    if order.status != OrderStatus.OPEN or not _had_money(payments):
         return Decimal(0)
-    return ledger.given_back(order)
+    return refund_money.to_go_back(order)
+
+
+def _had_money(payments: list[Payment]) -> bool:
+    return any(one.status not in PaymentStatus.WITHOUT_MONEY for one in payments)
 
 
 def _by_hand(access: Access, order: Order, answer: CodeAnswer | None) -> ByHand:

@@ -117,12 +117,14 @@ def sheet_for(
     error: DomainError | None = None,
     by_hand: ByHand | None = None,
     given_back: Decimal = Decimal(0),
+    to_go_back: Decimal = Decimal(0),
 ) -> Sheet:
     """Return the sheet of an order: its end, the payment in focus, or a form.
 
     `payments` are those of the order, newest first. `entry` asks for a form while
     the order is open; `error` is told on whatever sheet it is. `given_back`: how much
-    of the order's money went back, in KES.
+    of the order's money went back, in KES; `to_go_back`: how much is to, and counts
+    as not paid.
     """
     by_hand = by_hand or ByHand()
     name, state = _name(order, focus, entry, now)
@@ -138,6 +140,7 @@ def sheet_for(
         "last_paid": last_paid,
         "done": done,
         "given_back": given_back,
+        "to_go_back": to_go_back,
         "undecided": undecided,
         "balance": whole(order.to_pay),
         "rest": whole(max(order.to_pay - _asked_for(payments), Decimal(0))),
@@ -151,7 +154,7 @@ def sheet_for(
         "offers": by_hand.offers,
         "claims": by_hand.claims,
         "answer": by_hand.answer,
-        "seen": _fingerprint(name, order, payments, by_hand, given_back),
+        "seen": _fingerprint(name, order, payments, by_hand, given_back, to_go_back),
         **(_about(focus, now) if focus else {}),
     }
     return Sheet(f"payments/_{name}.html", context)
@@ -234,9 +237,9 @@ def _fingerprint(
     order: Order,
     payments: Sequence[Payment],
     by_hand: ByHand,
-    given_back: Decimal,
+    *gone: Decimal,
 ) -> str:
-    facts = [name, order.status, order.paid, order.surplus, given_back]
+    facts = [name, order.status, order.paid, order.surplus, *gone]
     facts += by_hand.offers.facts
     facts += by_hand.answer.facts if by_hand.answer else []
     facts += [(claim.pk, claim.state) for claim in by_hand.claims]

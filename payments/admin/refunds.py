@@ -96,9 +96,9 @@ class RefundForm(forms.Form):
     )
     reason = forms.CharField(label="Why", max_length=refunds.REASON_LENGTH)
     restocks = forms.BooleanField(
-        label="The goods are back on the shelf",
-        help_text="They are counted in when all of the sale's money went back. After a"
-        " part of it, count in by hand what came back.",
+        label="All goods of the sale are back on the shelf",
+        help_text="They are counted in once, with the last of the sale's money. If only"
+        " some of them came back, leave this empty and count those in by hand.",
         required=False,
     )
     has_looked = forms.BooleanField(
@@ -300,7 +300,7 @@ class RefundAdmin(BookAdmin):
         )
 
     def refuse_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Refuse it: the second person's button."""
+        """Refuse it: the second person's button; who asked takes it back."""
         refund, access = self._decided_by(request, object_id)
         reason = clean(request.POST.get("reason", ""))
         return self._act(

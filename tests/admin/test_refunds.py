@@ -260,7 +260,7 @@ def test_the_owner_refuses_with_a_reason(alice, waiting, paid):
 
     response = press(alice, waiting, "refuse", reason="Worn already")
 
-    assert told(response) == ["KES 250: Refused by the second person. Worn already."]
+    assert told(response) == ["KES 250: Refused. Worn already."]
     assert state_of(waiting) == ("refused", alice.user)
     assert sale_of(paid.payment.order) == ("paid", 250, 0, 0)
 
@@ -283,6 +283,17 @@ def test_the_asker_sees_that_somebody_else_decides(mary, waiting):
 
     assert "another manager or the owner" in told(press(mary, waiting, "approve"))[0]
     assert state_of(waiting) == ("asked", None)
+
+
+def test_the_asker_takes_it_back(mary, waiting, paid):
+    page = mary.get(f"{LIST}{waiting.pk}/change/").content.decode()
+    assert 'value="Take it back"' in page
+
+    response = press(mary, waiting, "refuse", reason="She keeps it")
+
+    assert told(response) == ["KES 250: Refused. She keeps it."]
+    assert state_of(waiting) == ("refused", mary.user)
+    assert sale_of(paid.payment.order) == ("paid", 250, 0, 0)
 
 
 BUTTONS = ("approve", "refuse", "question")

@@ -175,6 +175,34 @@ def test_open_sheet_learns_that_money_went_back(bob, mary, order):
     assert (fresh.status_code, "Given back" in fresh.content.decode()) == (200, True)
 
 
+def test_open_sale_says_what_is_to_go_back(bob, mary, alice, duka):
+    order = OrderFactory(shop=duka, total=9000)
+    money = pay(order, 6000)
+    give_back(mary, money, 5000)
+    assert (sale_of(order)[:2], Refund.objects.get().state) == (("open", 1000), "asked")
+
+    sheet = shown(bob, order)
+    assert 'data-say="KES 1,000 paid. Still to pay KES 8,000"' in sheet
+    assert "KES 5,000 waiting to go back" in sheet
+
+    access = Access(alice.user, duka, "owner")
+    refunds.approve(access=access, refund_id=Refund.objects.get().pk)
+    sheet = shown(bob, order)
+    assert "waiting to go back" not in sheet
+    assert "KES 5,000 given back" in sheet
+
+
+def test_open_sale_whose_money_is_to_go_back_says_so(bob, mary, duka):
+    order = OrderFactory(shop=duka, total=9000)
+
+    give_back(mary, pay(order, 6000), 6000)
+
+    sheet = shown(bob, order)
+    assert "Paid in part" not in sheet
+    assert "The money is to go back" in sheet
+    assert 'data-say="KES 6,000 waiting to go back. Still to pay KES 9,000"' in sheet
+
+
 def test_what_waits_for_a_second_person_has_not_gone_back(bob, mary, duka):
     order = OrderFactory(shop=duka, total=9000)
 
