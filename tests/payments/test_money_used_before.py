@@ -3,8 +3,8 @@
 import pytest
 
 from payments import (
-    cash,
     accounts,
+    cash,
     corrections,
     disputes,
     drawer,
