@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, transaction
 
 from payments import ledger
 from payments.enums import AllocationKind
@@ -11,6 +10,7 @@ from payments.ledger import Portion
 from payments.models import Allocation, Collection
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory
+from tests.support.refusals import refuses
 
 
 pytestmark = pytest.mark.django_db
@@ -111,13 +111,6 @@ def test_sharing_out_needs_a_transaction(duka):
 # What the database itself refuses.
 
 
-def refuses(name, statement):
-    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
-        statement()
-    text = str(refusal.value)
-    return name in text or "UNIQUE" in text
-
-
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -141,7 +134,9 @@ def test_the_database_refuses_a_receipt_twice_in_an_account(duka, payment):
     facts = {"account": payment.account, "environment": "simulator", "receipt": "R1"}
     collected(duka, **facts)
 
-    assert refuses("receipt_is_one_collection", lambda: collected(duka, **facts))
+    assert refuses(
+        "receipt_is_one_collection_of_an_account", lambda: collected(duka, **facts)
+    )
     assert collected(duka, **facts | {"environment": "sandbox"}).pk
     assert collected(duka, **facts | {"receipt": "R2"}).pk
 
@@ -150,7 +145,8 @@ def test_the_database_refuses_two_collections_without_receipt(duka, payment):
     collected(duka, payment=payment)
 
     assert refuses(
-        "payment_has_one_receiptless", lambda: collected(duka, payment=payment)
+        "payment_has_one_receiptless_collection",
+        lambda: collected(duka, payment=payment),
     )
     other = PaymentFactory(order=OrderFactory(shop=duka))
     assert collected(duka, payment=other).pk

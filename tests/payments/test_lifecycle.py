@@ -3,13 +3,13 @@
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, connection, transaction
 
 from payments import lifecycle
 from payments.enums import Method, PaymentStatus, Source
 from payments.models import Payment, PaymentEvent
 from smartduka.lib import clock
 from tests.factories import OrderFactory, PaymentFactory
+from tests.support.refusals import refuses
 
 
 pytestmark = pytest.mark.django_db
@@ -198,15 +198,6 @@ def test_writing_outside_a_transaction_is_refused(verb, duka):
 
 
 # What the database itself refuses.
-
-
-def refuses(name, statement):
-    """Say whether the statement broke the constraint of that name."""
-    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
-        statement()
-    text = str(refusal.value)
-    # SQLite names the columns of a unique constraint, not the constraint.
-    return name in text or (connection.vendor == "sqlite" and "UNIQUE" in text)
 
 
 def test_the_database_refuses_a_status_entered_twice(payment):

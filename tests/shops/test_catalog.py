@@ -1,12 +1,12 @@
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, transaction
 
 from shops import catalog
 from shops.models import Product
 from shops.tenancy import Access
 from tests.factories import ProductFactory
+from tests.support.refusals import never_becomes
 
 
 pytestmark = pytest.mark.django_db
@@ -115,8 +115,4 @@ def test_a_taken_barcode_changes_nothing(access):
 def test_the_database_refuses_a_price_of_nothing(access):
     product = ProductFactory(shop=access.shop)
 
-    with (
-        pytest.raises(IntegrityError, match="product_price_is_positive"),
-        transaction.atomic(),
-    ):
-        Product.objects.filter(pk=product.pk).update(price=0)
+    never_becomes(product, "product_price_is_positive", price=0)

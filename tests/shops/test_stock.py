@@ -1,11 +1,12 @@
 """Levels move by movements only, and each movement knows the level after it."""
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from shops import stock
 from shops.models import Product, StockMovement
 from tests.factories import ProductFactory, ShopFactory
+from tests.support.refusals import refuses
 
 
 pytestmark = pytest.mark.django_db
@@ -161,10 +162,25 @@ def test_stock_moves_inside_a_transaction_only(verb, transactional_db):
 def test_the_database_refuses_to_sell_for_one_sale_twice(product):
     stock.deduct({product.pk: 1}, reference="order:a", actor=None)
 
-    with pytest.raises(IntegrityError), transaction.atomic():
-        stock.deduct({product.pk: 1}, reference="order:a", actor=None)
+    assert refuses(
+        "a_sale_takes_a_product_from_stock_once",
+        lambda: stock.deduct({product.pk: 1}, reference="order:a", actor=None),
+    )
 
     assert level(product) == 9
+
+
+def test_the_database_refuses_to_give_back_of_one_sale_twice(product):
+    stock.give_back({product.pk: 1}, reference="order:a", actor=None)
+
+    assert refuses(
+        "a_sale_gives_a_product_back_once",
+        lambda: StockMovement.objects.create(
+            product=product, quantity=1, level_after=12, reason="returned",
+            reference="order:a",
+        ),
+    )  # fmt: skip
+    assert movements(product)[1:] == [(1, 11, "returned", "order:a", None)]
 
 
 def test_the_same_reference_may_be_received_twice(product):
@@ -175,13 +191,12 @@ def test_the_same_reference_may_be_received_twice(product):
 
 
 def test_the_database_refuses_a_movement_of_nothing(product):
-    with (
-        pytest.raises(IntegrityError, match="stock_movement_moves_something"),
-        transaction.atomic(),
-    ):
-        StockMovement.objects.create(
+    assert refuses(
+        "stock_movement_moves_something",
+        lambda: StockMovement.objects.create(
             product=product, quantity=0, level_after=10, reason="counted"
-        )
+        ),
+    )
 
 
 def test_a_movement_is_never_changed_or_deleted(product):
