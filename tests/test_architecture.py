@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 
 from tests.support import architecture as rules
 
@@ -36,6 +37,19 @@ def test_templates_have_nothing_inline():
     assert [
         f for path, text in files.items() for f in rules.template_faults(path, text)
     ] == []
+
+
+def test_every_constraint_is_tried_by_a_test():
+    names = [
+        constraint.name
+        for app in rules.APPS
+        for model in apps.get_app_config(app).get_models()
+        for constraint in model._meta.constraints
+    ]
+    tests = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(names) > 60
+    assert rules.untried_rules(names, tests) == []
 
 
 @pytest.mark.parametrize(
@@ -188,3 +202,16 @@ def test_switched_off_check_needs_a_reason(source, is_fault):
 )
 def test_inline_code_is_found(markup, is_fault):
     assert bool(rules.template_faults("templates/x.html", markup)) is is_fault
+
+
+@pytest.mark.parametrize(
+    ("test", "is_fault"),
+    [
+        ('never_becomes(row, "price_is_round", price=1)', False),
+        ('never_becomes(row, "price_is_round_here", price=1)', True),
+        ("# price_is_round is tried elsewhere", True),
+        ("def test_price_is_round(): pass", True),
+    ],
+)
+def test_constraint_without_a_test_is_found(test, is_fault):
+    assert bool(rules.untried_rules(["price_is_round"], ["pass", test])) is is_fault
