@@ -136,6 +136,17 @@ def test_without_its_constraint_a_result_is_stored_twice(account, off, monkeypat
     )
 
 
+def test_without_its_constraint_a_notice_of_nobody_is_stored_twice(
+    transactional_db, off, monkeypatch
+):
+    stores_twice(
+        lambda: inbox.store_untokened(by_hand.raw(b"the same")),
+        "notice_of_nobody_is_stored_once",
+        off,
+        monkeypatch,
+    )
+
+
 def stores_twice(store, constraint, off, monkeypatch):
     with monkeypatch.context() as plain:
         plain.setattr(inbox, "_insert", lambda row: row.save())

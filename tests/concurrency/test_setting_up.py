@@ -19,6 +19,15 @@ def owner(alice):
     return Access(alice.user, alice.shop, "owner")
 
 
+@pytest.fixture
+def other_owner(duka):
+    """The owner of a shop that has no settings yet."""
+    shop = ShopFactory()
+    user = UserFactory()
+    MembershipFactory(user=user, shop=shop, role="owner")
+    return Access(user, shop, "owner")
+
+
 @pytest.fixture(autouse=True)
 def prober(monkeypatch, mpesa):
     """The counting M-Pesa tries keys too."""
@@ -59,6 +68,31 @@ def test_two_who_save_at_once_both_win_without_the_lock(owner, off, rendezvous):
     # One of them is nobody's candidate, and the version counted one of two changes.
     assert own_accounts(owner) == ["5600301", "600400"]
     assert MpesaSettings.objects.get(shop=owner.shop).version == 1
+
+
+# Who saves first in a shop that has no settings yet makes their row.
+
+
+def test_of_two_who_save_for_the_first_time_one_is_told(other_owner, rendezvous):
+    rendezvous().before(MpesaSettings, "save")
+
+    assert kinds(save_twice(other_owner)) == ["ChangedMeanwhile", "ok"]
+
+    row = MpesaSettings.objects.get(shop=other_owner.shop)
+    assert own_accounts(other_owner) == [row.candidate.party_b]
+    assert row.version == 1
+
+
+def test_a_shop_has_settings_twice_without_the_constraint(other_owner, off, rendezvous):
+    off.constraint(MpesaSettings, "shop")
+    rendezvous().before(MpesaSettings, "save")
+    # Each holds a row of its own before the other one is there to be seen.
+    rendezvous().after(configuration, "locked_settings")
+
+    assert kinds(save_twice(other_owner)) == ["ok", "ok"]
+
+    rows = MpesaSettings.objects.filter(shop=other_owner.shop)
+    assert sorted(row.candidate.party_b for row in rows) == ["5600301", "600400"]
 
 
 @pytest.fixture
@@ -106,14 +140,6 @@ def test_who_is_told_live_is_not_or_untested_without_the_locks(
 
 
 # One number is one account's.
-
-
-@pytest.fixture
-def other_owner(duka):
-    shop = ShopFactory()
-    user = UserFactory()
-    MembershipFactory(user=user, shop=shop, role="owner")
-    return Access(user, shop, "owner")
 
 
 def enter_the_same(owner, other):
