@@ -126,7 +126,8 @@ class Prompts:
     """How a day's prompts went, by the day on which they were sent.
 
     `taken`: those that M-Pesa accepted and that have a final answer; `heard`: to how
-    many of them a callback came that could be believed; `healed`: paid ones whose callback did not come.
+    many of them a callback came that could be believed; `healed`: paid ones whose
+    callback did not come.
     `median` and `slow` (p95) are times from the push to paid; None where none was paid.
     `reasons` are those of the failed ones, the most frequent first.
     """

@@ -243,8 +243,8 @@ def _decide_among(receipt: Receipt, candidates: list[Payment]) -> Decision:
     """One payment fits this receipt and one receipt that payment: joined.
 
     Several fit: the askable are asked first, the likeliest at once. When all that is
-    left lacks only the receipt, and there are at least as many receipts as payments, any order of them
-    makes the same books: the best fit is taken.
+    left lacks only the receipt, and there are at least as many receipts as payments,
+    any order of them makes the same books: the best fit is taken.
     """
     undecided = [one for one in candidates if one.decided_at is None]
     askable = [one for one in undecided if one.checkout_request_id is not None]

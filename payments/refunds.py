@@ -115,10 +115,11 @@ def ask(
     about disputed money.
 
     Undecided payments of its sales, and those whose money it may be, are asked about
-    first (law 6); what was learned is in the refund's first event. Below the shop's limit it is sent at once, from it
-    upward it waits for a second person. Cash and manual are then done; a reversal is
-    `sending`, or `failed` or `unknown` by what M-Pesa answered. Call outside any
-    transaction. Locks orders, payments, collection, refund, products.
+    first (law 6); what was learned is in the refund's first event. Below the shop's
+    limit it is sent at once; from it upward, together with what went back of the same
+    money or sale unapproved, it waits for a second person. Cash and manual are then
+    done; a reversal is `sending`, or `failed` or `unknown` by what M-Pesa answered.
+    Call outside any transaction. Locks orders, payments, collection, refund, products.
 
     Raises Forbidden, NotFound, AmountTooSmall, InvalidRequest, SentBackAlready,
     RefundInTheWay, ChangedMeanwhile, MoreThanLeft, CannotReverse, SpentAlready,

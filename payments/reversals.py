@@ -221,12 +221,13 @@ def prove_reversed(
 ) -> None:
     """Book that M-Pesa sent a collection's money back: once, whoever says it first.
 
-    `found`: the collection as it was found by the receipt that M-Pesa names. `receipt` is the reversal's own number, or "". All that is left of the money becomes
-    refunded; its sales count it; its payments become reversed. An undecided reversal is
-    done by it; another refund that waited has failed, for its money is gone; if nobody
-    here asked for it, a refund row is made that says so. Cash that went out before is
-    told to a person: by its payment's alarm, and what has no payment is disputed. Opens
-    a transaction; locks as `refund_money.locked`. Raises ReceiptNotCounted where the
+    `found`: the collection as it was found by the receipt that M-Pesa names. `receipt`
+    is the reversal's own number, or "". All that is left of the money becomes refunded;
+    its sales count it; its payments become reversed. An undecided reversal is done by
+    it; another refund that waited has failed, for its money is gone; if nobody here
+    asked for it, a refund row is made that says so. Cash that went out before is told
+    to a person: by its payment's alarm, and what has no payment is disputed. Opens a
+    transaction; locks as `refund_money.locked`. Raises ReceiptNotCounted where the
     receipt was found to be other money's since: look for it anew.
     """
     with transaction.atomic(durable=True):

@@ -438,8 +438,10 @@ class RefundAdmin(BookAdmin):
 
     @admin.display(description="Goods")
     def goods(self, refund: Refund) -> str:
-        """Whether the goods go back on the shelf."""
-        return "back on the shelf" if refund.restocks else "stay with the customer"
+        """Whether they came back, and when they are counted in."""
+        if not refund.restocks:
+            return "stay with the customer"
+        return "came back; counted in with the last of the sale's money"
 
     @admin.display(description="Asked by")
     def by(self, refund: Refund) -> str:

@@ -60,7 +60,8 @@ class MpesaSettingsAdmin(BookAdmin):
         "max_amount": "KES. Empty: as high as this installation allows.",
         "claimed_limit": "KES. So much may pay a sale before M-Pesa's own books"
         " confirm it. 0: nothing is trusted.",
-        "second_person_from": "KES. Smaller refunds go out at once.",
+        "second_person_from": "KES. A refund goes out at once while all that went back"
+        " of the same money or sale, with nobody's approval, stays below this.",
     }
     list_display = ("of_shop", "pays_into", "highest", "trusts", "two_from")
     list_display_links = ("of_shop",)
