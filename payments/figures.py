@@ -12,7 +12,7 @@ Takings of a Nairobi day, in KES, are money, never attempts to be paid:
   money of earlier days. What is only asked for or on its way has not gone back yet.
 
 A shilling that tried out an account is in the books and in no takings, and its prompt in
-no figure.
+no figure. So is what the sandbox or the simulator told of, once the installation is live.
 
 Money on the platform's account that is no shop's is nobody's takings. Surplus, credit
 and unmatched money are in the till and therefore in the takings; they are shown beside
@@ -49,7 +49,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, ExtractHour, TruncDate
 
 from orders.models import Order
-from payments import inbox, ledger
+from payments import accounts, inbox, ledger
 from payments.enums import (
     AllocationKind,
     FailureReason,
@@ -311,6 +311,7 @@ def free_now(scope: Scope) -> Free:
         .filter(
             kind__in=sorted(AllocationKind.FREE),
             collection__shop__in=scope.shop_ids,
+            collection__environment__in=accounts.environments(),
             collection__reversed_at__isnull=True,
         )
         .values_list("kind")
@@ -321,7 +322,10 @@ def free_now(scope: Scope) -> Free:
     if scope.nobodys:
         theirs |= Q(shop__isnull=True)
     rest = Collection.objects.filter(
-        theirs, allocated__lt=F("amount"), reversed_at__isnull=True
+        theirs,
+        environment__in=accounts.environments(),
+        allocated__lt=F("amount"),
+        reversed_at__isnull=True,
     ).aggregate(count=Count("pk"), amount=Sum(F("amount") - F("allocated")))
     pieces = {str(kind): count for kind, count, _ in portions}
     amounts = {str(kind): _cents(amount) for kind, _, amount in portions}
@@ -349,12 +353,15 @@ class _Flow:
 def _flows(scope: Scope, start: datetime, end: datetime) -> tuple[_Flow, ...]:
     """What arrived, what of it never was there, and what went back."""
     came = Collection.objects.filter(
-        _no_test(scope, "payment"), shop__in=scope.shop_ids
+        _no_test(scope, "payment"),
+        shop__in=scope.shop_ids,
+        environment__in=accounts.environments(),
     ).annotate(at=Coalesce("paid_at", "sighted_at"))
     gone = Allocation.objects.filter(
         _no_test(scope, "collection__payment"),
         released_by__isnull=True,
         collection__shop__in=scope.shop_ids,
+        collection__environment__in=accounts.environments(),
     )
     wrong = gone.filter(kind=AllocationKind.CORRECTION).annotate(
         at=Coalesce("collection__paid_at", "collection__sighted_at")
@@ -383,6 +390,7 @@ def _prompts(scope: Scope) -> QuerySet[Payment]:
     return Payment.objects.filter(
         ~Q(order__in=_tests(scope)),
         shop__in=scope.shop_ids,
+        environment__in=accounts.environments(),
         method=Method.MPESA_STK,
     )
 

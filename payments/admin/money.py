@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
+from payments import accounts
 from payments.admin import cells as words
 from payments.admin import corrections, placing
 from payments.admin.refunds import offer
@@ -42,7 +43,14 @@ class CollectionFilter(QuestionFilter):
                 Q(receipt__isnull=True, account__isnull=False),
             ),
             "alone": ("No second source yet", Q(confirmed_at__isnull=True)),
-            "rest": ("Nobody's yet, or in part", Q(allocated__lt=F("amount"))),
+            "rest": (
+                "Nobody's yet, or in part",
+                # Another environment's is nobody's to share out.
+                Q(
+                    allocated__lt=F("amount"),
+                    environment__in=accounts.environments(),
+                ),
+            ),
             "disputed": ("M-Pesa's books say otherwise", ~Q(disputed="")),
             "reversed": ("Sent back at M-Pesa", Q(reversed_at__isnull=False)),
         }

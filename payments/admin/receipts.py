@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -40,7 +41,14 @@ class ReceiptFilter(QuestionFilter):
     def questions(self) -> dict[str, tuple[str, Q]]:
         return {
             "held": ("Held: may belong to a payment", Q(state=ReceiptState.HELD)),
-            "claimed": ("Claimed, not confirmed", Q(state=ReceiptState.CLAIMED)),
+            "claimed": (
+                "Claimed, not confirmed",
+                # Of another environment M-Pesa confirms none here.
+                Q(
+                    state=ReceiptState.CLAIMED,
+                    account__environment=settings.MPESA_ENV,
+                ),
+            ),
             "alarm": ("Sources disagree", ~Q(alarm="")),
         }
 

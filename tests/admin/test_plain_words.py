@@ -166,6 +166,21 @@ def test_home_tells_of_old_rows_and_counts_to_its_limit(alice, monkeypatch):
     assert waiting(alice)["Payments with an alarm"][0] == "1+"
 
 
+def test_home_counts_no_money_of_the_sandbox_after_going_live(
+    operator, unmatched, settings
+):
+    told = Told("UAE5CLAIM1", kes(70), "2547 ***** 678", "JANE")
+    with transaction.atomic():
+        receipt = receipts.sight(accounts.platform_account(), told, Source.C2B)
+    matching.resolve(receipt.pk)
+    both = {"Money that no sale took", "Payments by hand not confirmed"}
+    assert both <= set(waiting(operator))
+
+    settings.MPESA_ENV = "sandbox"
+
+    assert not both & set(waiting(operator))
+
+
 def test_home_costs_one_count_for_each_question(alice, ours):
     with CaptureQueriesContext(connection) as captured:
         alice.get("/admin/home/waiting/")

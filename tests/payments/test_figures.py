@@ -412,6 +412,30 @@ def test_free_money_is_what_the_list_has(duka, scope, owner, seller, charlie, ti
     assert everything.amounts["unmatched"] == kes(77 + 700 + 900)
 
 
+def test_money_of_the_sandbox_is_in_no_figure_after_going_live(
+    duka, scope, owner, seller, settings, time
+):
+    pay_cash(seller, 30)
+    give_back(owner, paid(duka, 250), 10)
+    both = PaymentFactory(order=OrderFactory(shop=duka, total=100))
+    cash.take(access=seller, order_id=both.order_id, amount=100, key=None)
+    succeed(both, "UAE5SAND01")
+    by_hand(duka, 77, "UAE5SAND02")
+    by_hand(None, 700, "UAE5SAND03")
+    PaymentFactory(order=OrderFactory(shop=duka, total=50))
+    whole = Scope(scope.shop_ids, nobodys=True)
+    assert taken(scope) == Takings(kes(557), kes(10))
+    assert figures.free_now(whole).total == kes(100 + 77 + 700)
+
+    settings.MPESA_ENV = "production"
+
+    assert taken(scope) == Takings(kes(130), kes(0))
+    assert figures.prompts_of_day(scope, TODAY) == figures.Prompts()
+    assert figures.pending_now(scope) == figures.Pending()
+    assert figures.last_callback(scope, clock.now()) is None
+    assert figures.free_now(whole).total == 0 == len(drawer.pieces(owner))
+
+
 def read(scope):
     with CaptureQueriesContext(connection) as captured:
         figures.takings_of_day(scope, TODAY)
