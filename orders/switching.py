@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from shops import lockout, pins, sessions
-from shops.pages import SESSION_SHOP, go_to, shop_page
+from shops.pages import SESSION_SHOP, is_part, shop_page
 from shops.rights import Right
 from shops.sign_in import WrongPassword
 from shops.tenancy import Access
@@ -38,11 +38,13 @@ def switch(request: HttpRequest, access: Access) -> HttpResponse:
         else:
             sessions.hand_over(request, member)
             request.session[SESSION_SHOP] = str(access.shop.pk)
-            return go_to(request, reverse("till:till"))
+            return _on_the_till(request)
     people = [one for one in pins.people_of(access) if one.user_id != access.user.pk]
     chosen = request.POST.get("person") or (str(people[0].pk) if people else "")
     context = {"access": access, "people": people, "error": error, "chosen": chosen}
-    return render(request, "orders/_switch.html", context)
+    # htmx swaps 2xx to 4xx; what was refused is written down as such.
+    status = error.http_status if error else 200
+    return render(request, "orders/_switch.html", context, status=status)
 
 
 @sensitive_post_parameters()
@@ -64,6 +66,13 @@ def own_pin(request: HttpRequest, access: Access) -> HttpResponse:
     status = error.http_status if error else 200
     context = {"access": access, "error": error}
     return render(request, "smartduka/pin.html", context, status=status)
+
+
+def _on_the_till(request: HttpRequest) -> HttpResponse:
+    """Load the whole page anew for who took over."""
+    if is_part(request):
+        return HttpResponse(headers={"HX-Redirect": reverse("till:till")})
+    return redirect("till:till")
 
 
 def _require_password(request: HttpRequest, access: Access) -> None:

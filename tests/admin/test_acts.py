@@ -1,5 +1,7 @@
 """The audit log: what is written down of whom, and who reads and finds it."""
 
+import re
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -8,6 +10,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from orders import urls_pages
+from payments import urls_panel
+from payments.acts import NO_ACTS, words_of
 from payments.models import Act
 from smartduka.lib import clock
 from tests.factories import OrderFactory, ProductFactory
@@ -125,6 +130,22 @@ def test_nonsense_is_written_down_and_breaks_nothing(alice, ours):
     stem = "POST admin/shops/product/<path:object_id>/stock/ xxx"
     assert row.what.startswith(stem)
     assert len(row.what) == 150
+
+
+def test_every_press_on_the_till_has_words(alice):
+    found, silent = [], []
+    for start, module in (("till/", urls_pages), ("till/pay/", urls_panel)):
+        for one in module.urlpatterns:
+            route = f"{start}{one.pattern}"
+            address = re.sub(r"<uuid:\w+>", str(uuid.uuid4()), route)
+            if alice.client.post(f"/{address}").status_code == 405:
+                continue
+            found.append(route)
+            if words_of(f"POST {route}") == f"POST {route}":
+                silent.append(route)
+
+    assert len(found) > 15
+    assert set(silent) <= NO_ACTS
 
 
 def test_signing_out_is_the_act_of_who_was_in(alice):

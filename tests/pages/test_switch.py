@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from payments.models import Act
 from shops import pins, sessions, tenancy
 from shops.enums import Role
 from shops.models import CashierPin, Membership
@@ -48,9 +49,20 @@ def test_cashier_takes_over_with_the_pin(till, bob):
 
     answer = take_over(till, member)
 
-    assert answer["HX-Redirect"] == "/till/"
+    assert (answer.status_code, answer["HX-Redirect"]) == (200, "/till/")
     assert who(till) == "bob"
     assert till.get("/till/").status_code == 200
+
+
+def test_taking_over_is_written_down_as_taken_and_a_wrong_pin_is_not(till, bob):
+    member = give_pin(bob)
+    for pin in ("9999", PIN):
+        take_over(till, member, pin)
+
+    rows = Act.objects.filter(what="POST till/switch").order_by("pk")
+    assert list(rows.values_list("actor__username", "status")) == [
+        ("mary", 400), ("bob", 200),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.MANAGER, Role.CASHIER])
@@ -104,7 +116,7 @@ def test_nobody_takes_over_otherwise(till, bob, why):
 
 @pytest.mark.parametrize("member", ["", "x", "٣", "-1", "9" * 30])
 def test_nonsense_is_nobody(till, member):
-    assert take_over(till, member).status_code == 200
+    assert take_over(till, member).status_code == 400
     assert who(till) == "mary"
 
 
