@@ -129,6 +129,13 @@ FIXED = (
     gettext_noop("Only the platform's operator may do this."),
     gettext_noop("Say why the money goes back."),
     gettext_noop("Say how the money goes back."),
+    gettext_noop(
+        "This money came in another environment of M-Pesa: it is none of ours."
+    ),
+    gettext_noop(
+        "M-Pesa said since which payment this money is. Refuse the refund: its"
+        " sale gets the money then."
+    ),
     gettext_noop("Say why it is refused."),
     gettext_noop(
         "Part of this money went back already, and M-Pesa sends back a whole "
@@ -207,6 +214,12 @@ FIXED = (
     gettext_noop("This file cannot be read. Upload a CSV or XLSX file."),
     gettext_noop("This statement is of another account. Nothing was imported."),
     gettext_noop("You asked for this correction: somebody else must book it."),
+    gettext_noop(
+        "Counted twice: its receipt came with money that people had used already."
+    ),
+    gettext_noop(
+        "Perhaps counted twice: a receipt that fits it was used for another end."
+    ),
 )
 
 # What a sentence with figures in it comes to.
