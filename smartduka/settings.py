@@ -494,7 +494,8 @@ STK_RATE_PER_PHONE = env.rate("STK_RATE_PER_PHONE", "60/h")
 STK_RATE_PER_IP = env.rate("STK_RATE_PER_IP", "120/m")
 
 # --- Timing of payments ----------------------------------------------------------
-# Each may be overridden by T_<NAME> in the environment, for tests and tuning.
+# Each, like every other timing(), may be overridden by T_<NAME> in the environment, for
+# tests and tuning.
 
 # A push is one HTTP call. Connecting is quick or broken; an answer takes seconds,
 # and giving up early only turns a good push into an unknown one.
