@@ -1,8 +1,9 @@
 """Sockets: who may listen, the first state, then what happens, as it happens.
 
 A socket changes nothing. Membership is checked again each minute. Where the channel
-layer does not reach other processes, the socket looks at the database itself while
-something is undecided.
+layer does not reach other processes, the socket looks at the database itself, every
+SOCKET_LOOK_S; elsewhere every SELDOM_S while something shown is undecided, for messages
+may be lost.
 """
 
 from __future__ import annotations

@@ -76,7 +76,10 @@ def over(request: HttpRequest, token: str) -> HttpResponse:
 
 @csrf_exempt
 def untokened(request: HttpRequest) -> HttpResponse:
-    """Take a callback at the old path: it proves nothing, M-Pesa is asked."""
+    """Take a callback at the path without a token.
+
+    It proves nothing: M-Pesa is asked.
+    """
     if request.method != "POST":
         return _wrong_verb()
     raw = _raw(request)

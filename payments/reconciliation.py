@@ -70,10 +70,11 @@ def sweep() -> Swept:
 
 
 def sweep_now() -> Round:
-    """One round by hand: process due notices, ask about every undecided payment.
+    """One round by hand: process due notices, ask about undecided payments.
 
-    Due or not, for a person wants to know now; at most SWEEP_LIMIT, the young
-    first, and still not twice within the least gap.
+    Due or not, for a person wants to know now; at most SWEEP_LIMIT, the young first,
+    within the budget, and still not twice within the least gap. Then M-Pesa's lists,
+    held receipts that are due and claims. Call outside any transaction.
     """
     notices = sum(
         inbox.attempt(notice_id) is not None

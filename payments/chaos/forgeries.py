@@ -30,7 +30,7 @@ RECENT = 40
 class Forged:
     """A body, the token it comes with, and what it should be answered.
 
-    Without a token it goes to the old path.
+    What has no token goes to the path without one.
     """
 
     kind: str

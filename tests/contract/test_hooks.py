@@ -594,7 +594,7 @@ def test_good_token_processing_takes_over_2_s_is_kept_and_due_again(
     ]
 
 
-# --- The seeds' path, without a token --------------------------------------------
+# --- The path without a token ----------------------------------------------------
 
 
 def test_untokened_never_settles_and_asks_about_a_known_payment(daraja, payment):

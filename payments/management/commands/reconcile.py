@@ -12,7 +12,11 @@ from payments import reconciliation
 class Command(BaseCommand):
     """`manage.py reconcile`: one round now, and what it did."""
 
-    help = "Process waiting notices and ask M-Pesa about undecided payments, once."
+    help = (
+        "One round now: process waiting notices, ask M-Pesa about undecided payments (the"
+        " young first, as many as a sweep takes), read its lists, look at held receipts"
+        " and ask about payments by hand that it has not confirmed."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do one round and print it."""
