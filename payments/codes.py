@@ -4,8 +4,8 @@ Only reads. What it finds is a claim of the person who typed it, never proof: ap
 make such messages, and one message is shown by a whole group. M-Pesa's own records
 decide; amount and time are here to say what does not fit.
 Source: wordings in use in 2025 and 2026, English and Swahili (till `paid to`,
-paybill `sent to … for account`, `Umelipa … kwa`, `imetumwa kwa`); receipts by daraja
-dossier section 10. Checked 2026-11-21.
+paybill `sent to … for account`, `Umelipa … kwa`, `imetumwa kwa`); receipts by
+the samples of portal pages. Checked 2026-11-21.
 """
 
 from __future__ import annotations

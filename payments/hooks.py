@@ -1,8 +1,8 @@
 """Where Daraja calls back. Nothing else is exempt from CSRF.
 
-A bad token costs no lookup, at an account's address one, and learns nothing. With a good one the body is stored
-first; if that fails the answer is 503, and from then on it is 200 whatever happens,
-for nobody but us would try again (law 3).
+A bad token costs no lookup, at an account's address one, and learns nothing. With a
+good one the body is stored first; if that fails the answer is 503, and from then on it
+is 200 whatever happens, for nobody but us would try again (law 3).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Outside JSON to frozen results: pure functions, no database, no trust.
 
-Every odd shape of an STK callback known to us is here (daraja dossier section 4):
-numbers as strings, floats, a Balance without a value or as text, items in any
-order. Whatever is not understood is Malformed, never an exception of another
-kind: a body of 64 KiB can hold anything.
+Every odd shape of an STK callback known to us is here: numbers as strings, floats, a
+Balance without a value or as text, items in any order (portal page
+MpesaExpressSimulate; a Balance as text: pastebin RSB2WjYU, 2019). Whatever is not
+understood is Malformed, never an exception of another kind: a body of 64 KiB can hold
+anything.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Validation and confirmation have the same shape. A shop with registered URLs hears
 of its STK payments here too: the TransID is the same receipt number.
-Source: daraja dossier section 6 (portal pages CustomerToBusiness and
-CustomerToBusinessRegisterURL), checked 2026-11-20.
+Source: portal pages CustomerToBusiness and CustomerToBusinessRegisterURL, checked
+2026-11-20.
 """
 
 from __future__ import annotations

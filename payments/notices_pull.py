@@ -1,7 +1,7 @@
 """Rows of Pull Transactions: payments of the last 48 hours, asked for by us.
 
-Source: daraja dossier section 8 (portal page PullTransaction; the shape of a row
-from real clients), checked 2026-11-20.
+Source: portal page PullTransaction; the shape of a row from real clients. Checked
+2026-11-20.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 One envelope for all of them; readers for what it holds: the state of a transaction,
 a reversal, the balances of the account. A result is matched to its request by both
 conversation ids, never by one.
-Source: daraja dossier section 7 (portal pages TransactionStatus, Reversal and
-AccountBalance), checked 2026-11-20.
+Source: portal pages TransactionStatus, Reversal and AccountBalance, checked 2026-11-20.
 """
 
 from __future__ import annotations

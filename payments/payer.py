@@ -3,10 +3,9 @@
 C2B notices carry `2547 ***** 126`, `25470****149` or the SHA-256 of the number;
 statements carry `2547****0111`. None but the full number is a person's number: a
 mask fits thousands of people, and a hash is only as good as the list it is compared
-with. So a masked or hashed form never decides alone (law 10 of the money laws): it
+with. So a masked or hashed form never decides alone (law 10): it
 rules a candidate out, or adds to a score beside amount and time.
-Source: daraja dossier section 6 (portal page CustomerToBusiness, FAQ 3), checked
-2026-11-20.
+Source: portal page CustomerToBusiness, FAQ 3, checked 2026-11-20.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 It has what callbacks and C2B notices lost, for 48 hours, and it is proof. Reading it
 twice changes nothing; what it told before costs one look per page. Which zone its
-times mean is not documented, so the window is wide and receipts decide (daraja dossier
-section 8).
+times mean is not documented, so the window is wide and receipts decide (portal
+page PullTransaction).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Account references: what the customer sees on the prompt, and may type.
 
 Eight characters of Crockford's base 32 and one check character, so a mistyped one
-is told from an unknown one. At most 12 are allowed by M-Pesa (daraja dossier
-section 2), letters and digits only.
+is told from an unknown one. At most 12 are allowed by M-Pesa (portal page
+MpesaExpressSimulate), letters and digits only.
 """
 
 from __future__ import annotations

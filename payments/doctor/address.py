@@ -1,7 +1,7 @@
 """Where M-Pesa calls back: whether the address may be used, and whether it answers.
 
-Source: Daraja, "Customer To Business Register URL", URL requirements (daraja dossier
-section 4). They are published for payments by hand and hold for prompts in practice.
+Source: portal page CustomerToBusinessRegisterURL, URL requirements. They are published
+for payments by hand and hold for prompts in practice.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from payments.enums import AccountType
 from payments.models import MpesaAccount
 
 
-# Source: daraja dossier section 6, "Register": changes go by e-mail to API support.
+# Source: portal page CustomerToBusiness: changes go by e-mail to API support.
 SUPPORT = "apisupport@safaricom.co.ke"
 PRACTICE = "PRACTICE MODE: this is what you would send. Do not send it.\n\n"
 

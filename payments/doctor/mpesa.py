@@ -13,7 +13,7 @@ from payments.enums import Health
 
 
 # Every prompt carries our time. Both clocks may tick a little apart; M-Pesa is said to
-# refuse a time that is minutes off (daraja dossier section 2, "Timestamp zone").
+# refuse a time that is minutes off (parseen254/daraja-mcp, 2026; nothing official).
 FINE_S, BROKEN_S = 10.0, 120.0
 NTP = "Turn on time synchronisation on the server: timedatectl set-ntp true."
 

@@ -3,7 +3,8 @@
 Classified on both, because errors come with HTTP 200 and sense comes with HTTP
 500. What means nothing is unknown, never failed. Every text is cleaned: a body can
 hold what no database stores.
-Source: daraja dossier sections 1 to 3, checked 2026-11-20.
+Source: the error tables of portal pages Authorization, MpesaExpressSimulate and
+MpesaExpressQuery, and reports from the field, checked 2026-11-20.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Only this file and `daraja_organisation` know Daraja's addresses and field names
 the way out; what comes back is read by `answers`. No call is made inside a
 transaction. A push is never repeated, unless Daraja refused the token before it
 looked at the request.
-Source: daraja dossier sections 1 to 3, checked 2026-11-20.
+Source: portal pages Authorization, MpesaExpressSimulate and MpesaExpressQuery, checked
+2026-11-20.
 """
 
 from __future__ import annotations

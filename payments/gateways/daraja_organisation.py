@@ -2,7 +2,8 @@
 
 Shares session, breaker and tokens with the client of prompts. For a till the
 shortcode is the store number, whose API user and app these are.
-Source: daraja dossier sections 6 to 8, checked 2026-11-20.
+Source: portal pages CustomerToBusiness, PullTransaction, TransactionStatus, Reversal,
+AccountBalance and DynamicQRCode, checked 2026-11-20.
 """
 
 from __future__ import annotations

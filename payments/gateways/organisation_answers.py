@@ -2,7 +2,8 @@
 
 Accepted, refused for certain, or unknown, as with a push; and one thing more, that
 something was registered before.
-Source: daraja dossier sections 2, 6, 7 and 8, checked 2026-11-20.
+Source: portal pages CustomerToBusiness, PullTransaction, TransactionStatus, Reversal,
+AccountBalance and DynamicQRCode, checked 2026-11-20.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A code is judged twice, because the same code weighs differently: a callback is
 told once and may be wrong about an unreachable phone; the answer to our own
 question about the same prompt settles it. An unlisted code is never a failure.
-Source: daraja dossier section 5 (official table of Dec 2025 and field reports).
+Source: portal page MpesaExpressSimulate, the table of Dec 2025; for what it lacks,
+reports from the field.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 RSA with PKCS#1 v1.5 padding, not OAEP, by the public key of the environment's
 certificate.
-Source: daraja dossier section 7 (older portal page "going live and certificates"),
-checked 2026-11-20.
+Source: the older portal page "going live and certificates", checked 2026-11-20.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """OAuth tokens, cached until shortly before they end.
 
-One token per consumer key: a new one may invalidate the one before (daraja
-dossier section 1), so all processes share it where Redis is there, and only one
+One token per consumer key: a new one may invalidate the one before (portal
+page Authorization, FAQ), so all processes share it where Redis is there, and only one
 thread fetches at a time. Without Redis each process has its own.
 """
 

@@ -2,7 +2,7 @@
 
 Stored as `2547XXXXXXXX` or `2541XXXXXXXX`. A prefix is no proof of the network
 (numbers are portable), so none is refused for being another carrier's.
-Source: daraja dossier section 10, checked 2026-11-20.
+Source: portal page MpesaExpressSimulate; libphonenumber 9.0.43. Checked 2026-11-20.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from payments.readings import LARGEST, RECEIPT, Malformed
 from tests.support import outside
 
 
-# Shape: portal page PullTransaction and real clients, see daraja dossier section 8.
+# Shape: portal page PullTransaction and real clients.
 ROW = {
     "transactionId": "UAE5B2K9QT",
     "trxDate": "2026-01-14T06:30:31Z",

@@ -49,7 +49,7 @@ def envelope(code, message):
 # The password.
 
 
-def test_password_is_that_of_the_dossier():
+def test_password_is_shortcode_passkey_and_time_in_base64():
     made = daraja_module.password("174379", PASSKEY, "20260114093015")
 
     assert made == (

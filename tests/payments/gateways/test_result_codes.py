@@ -15,7 +15,7 @@ F, U, C, P, PAID = (
     Class.PAID,
 )
 # Code: by callback, by query, may the same phone be asked again, seconds to wait.
-# Source: the dossier on Daraja, section 5.
+# Source: portal page MpesaExpressSimulate, and reports from the field.
 ROWS = {
     "0": (PAID, PAID, False, 0),
     "1": (F, F, True, 0),
