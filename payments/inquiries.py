@@ -54,7 +54,6 @@ from smartduka.lib.transactions import repeated
 
 logger = logging.getLogger(__name__)
 
-initiator_of = errands.initiator_of
 can_ask = errands.can_ask
 
 # M-Pesa looked, and there is no such transaction of this account.

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from orders.models import Order
 from payments import references
-from payments.enums import Method, PaymentStatus
+from payments.enums import PaymentStatus
 from payments.models import Payment
 from shops.models import Shop
 from smartduka.lib.errors import NotFound
@@ -36,14 +36,6 @@ def payment_for(shop: Shop, payment_id: object) -> Payment:
         raise NotFound(UNKNOWN) from None
     payment = payments_of(shop).filter(pk=key).first()
     if payment is None:
-        raise NotFound(UNKNOWN)
-    return payment
-
-
-def mpesa_payment_for(shop: Shop, payment_id: object) -> Payment:
-    """The shop's M-Pesa payment of that id. Raises NotFound."""
-    payment = payment_for(shop, payment_id)
-    if payment.method != Method.MPESA_STK:
         raise NotFound(UNKNOWN)
     return payment
 

@@ -16,7 +16,6 @@ from payments.models.money import Collection
 from payments.models.notices import Notice
 from payments.models.statements import StatementImport
 from shops.models import AppendOnly, Shop
-from smartduka.lib import phone as phones
 from smartduka.lib.money import format_kes
 
 
@@ -112,11 +111,6 @@ class Receipt(models.Model):
     def is_proven(self) -> bool:
         """Whether M-Pesa's own books have it; else it is a claim."""
         return self.proven_at is not None
-
-    @property
-    def masked_payer(self) -> str:
-        """The payer's number as it may be shown outside the till."""
-        return phones.masked(self.payer)
 
 
 class Sighting(AppendOnly):

@@ -140,7 +140,7 @@ def test_who_has_no_initiator_here_is_not_asked(account, organisation, change):
     assert not inquiries.can_ask(account)
     assert inquiries.ask_status(account, NUMBER) is None
     with pytest.raises(errands.NoInitiator, match="no initiator"):
-        inquiries.initiator_of(account)
+        errands.initiator_of(account)
 
     assert (organisation.questions, OrganisationRequest.objects.count()) == ([], 0)
 
@@ -148,14 +148,14 @@ def test_who_has_no_initiator_here_is_not_asked(account, organisation, change):
 def test_the_initiator_has_the_certificate_of_the_settings(account, settings):
     settings.MPESA_CERTIFICATE = PEM.decode()
 
-    found = inquiries.initiator_of(account)
+    found = errands.initiator_of(account)
 
     assert (found.name, found.password) == ("simapi", "SimPass123#")
     assert found.certificate == PEM.strip()
 
     settings.MPESA_CERTIFICATE = "/there/is/none.pem"
     with pytest.raises(errands.NoInitiator):
-        inquiries.initiator_of(account)
+        errands.initiator_of(account)
 
 
 def test_outside_the_simulator_there_is_none_without_a_certificate(account, settings):
