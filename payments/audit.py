@@ -86,7 +86,8 @@ def seal() -> int:
     """Seal what is not sealed yet, up to the round's limit; return how many.
 
     Opens a transaction per chain and locks that chain. Two workers sealing at once
-    seal each row once: the second finds nothing left.
+    seal each row once: the second finds nothing left. Raises IntegrityError where a
+    forged seal stands in the next place.
     """
     # The time first, then up to when all is sealed, then the rows: whatever another
     # round does meanwhile, both times are from before these rows were read.
@@ -108,7 +109,8 @@ def seal() -> int:
 def seal_all() -> None:
     """Seal all that waits now, round by round, and with it what comes meanwhile.
 
-    Opens transactions as `seal` does. Gives up after `MOST_ROUNDS`.
+    Opens transactions as `seal` does. Gives up after `MOST_ROUNDS`. Raises
+    IntegrityError as `seal`.
     """
     began = clock.now()
     marks = AuditMark.objects.filter(kind__in=MODELS)
@@ -121,8 +123,9 @@ def seal_all() -> None:
 def verify() -> tuple[list[Head], list[Fault]]:
     """Walk every chain; return their heads and everything that is wrong.
 
-    Finds a changed row, a removed row or seal, a seal slipped in or reordered, and
-    a row that was added to a time already sealed. Reads everything: for a quiet hour.
+    Finds a changed row, a removed row or seal, a seal slipped in or reordered, a row
+    that was added to a time already sealed, and one that was never sealed. Reads
+    everything: for a quiet hour.
     """
     before = clock.now() - LATE
     heads: list[Head] = []

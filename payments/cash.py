@@ -49,9 +49,11 @@ def take(
     Less than the balance is a part payment; of a balance with cents the next shilling
     is kept, and what it is too much is surplus. Asks about undecided prompts first
     (law 6) and says which remain: cash is always possible. The same key returns
-    the payment it made. Opens a transaction; locks the order, its products.
+    the payment it made. Call outside any transaction, for M-Pesa is asked; opens one,
+    locks the order, its products.
 
-    Raises Forbidden, NotFound, IdempotencyMismatch, AmountTooSmall, OrderNotOpen.
+    Raises Forbidden, NotFound, IdempotencyMismatch, AmountTooSmall, InvalidRequest,
+    OrderNotOpen, InFlight.
     """
     access.require(Right.SELL)
     order = order_for(access.shop, order_id)

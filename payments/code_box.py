@@ -78,7 +78,8 @@ def check(*, access: Access, order_id: object, text: str) -> CodeAnswer:
     asked about by a worker: the sale's prompts too, for the code may be one of theirs
     (law 6). Opens transactions; no network.
 
-    Raises Forbidden, NotFound, OrderNotOpen, UnreadableCode, TooManyCodes.
+    Raises Forbidden, NotFound, OrderNotOpen, UnreadableCode, TooManyCodes,
+    NotConfigured.
     """
     access.require(Right.CODE_BOX)
     order = order_for(access.shop, order_id)
@@ -147,8 +148,9 @@ def ask(order_id: uuid.UUID | str, number: str) -> None:
 def use(*, access: Access, order_id: object, number: str) -> Payment:
     """Pay an open sale with the free money of a code, as `drawer.spend`.
 
-    Raises Forbidden, NotFound, OrderNotOpen, TooManyCodes, NotThisSales when it is not
-    free any more, and what `drawer.spend` raises.
+    Call outside any transaction. Raises Forbidden, NotFound, OrderNotOpen,
+    UnreadableCode, TooManyCodes, NotThisSales when it is not free any more, and what
+    `drawer.spend` raises.
     """
     access.require(Right.CODE_BOX)
     order = order_for(access.shop, order_id)

@@ -107,7 +107,7 @@ def spend(*, access: Access, piece: str, order_id: object, reason: str) -> Payme
     """As `apply`, for a cashier to whom the very piece was offered or shown.
 
     The caller has made sure of that: an offer of this sale, or a code that was typed.
-    Raises DisputedMoney for what only a manager may use.
+    Call outside any transaction. Raises DisputedMoney for what only a manager may use.
     """
     access.require(Right.SELL)
     return _spend_first_asking(access, piece, order_id, reason, DisputedMoney)
@@ -123,8 +123,9 @@ def keep_as_credit(
 ) -> Allocation:
     """Keep a piece as the credit of a customer: a full phone number, or a name.
 
-    Spending it later is `apply`. Locks as `apply`. Raises Forbidden, NotFound,
-    InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed, HeldMoney, NotLookedAt.
+    Spending it later is `apply`. Call outside any transaction. Locks as `apply`. Raises
+    Forbidden, NotFound, InvalidRequest, NobodysCredit, SpentAlready, NotConfirmed,
+    HeldMoney, NotLookedAt.
     """
     access.require(Right.FREE_MONEY)
     name, why = whose(customer), _why(reason)
@@ -142,8 +143,8 @@ def keep_as_credit(
 def hand_to_shop(operator: Any, collection: Collection, shop: Shop) -> Collection:
     """Say which shop's it is: nobody's money on the platform's account.
 
-    A sale for which this shop typed its code is paid with it. Opens transactions;
-    locks the collection, then as `apply`. Raises Forbidden, NotToBePlaced.
+    A sale for which this shop typed its code is paid with it. Call outside any
+    transaction. Locks the collection, then as `apply`. Raises Forbidden, NotToBePlaced.
     """
     if not operator.is_superuser:
         raise Forbidden("Only the platform's operator may do this.")
@@ -155,7 +156,10 @@ def hand_to_shop(operator: Any, collection: Collection, shop: Shop) -> Collectio
 
 
 def ask_first(order: Order) -> str:
-    """Ask about what is undecided of a sale; return in words what was learned."""
+    """Ask about what is undecided of a sale; return in words what was learned.
+
+    Call outside any transaction.
+    """
     undecided = list(queries.undecided_of_order(order))
     if not undecided:
         return ""

@@ -84,7 +84,8 @@ def release(allocation: Allocation, *, actor: Any, reason: str) -> None:
     """Free a portion, so that its money can be allocated anew.
 
     Call inside a transaction. Locks the collection. Two who free the same portion at
-    once: one wins, the other gets SpentAlready and has written nothing.
+    once: one wins, the other gets SpentAlready and has written nothing. Raises
+    Overdrawn where the collection never gave so much, ValueError for a release.
     """
     assert connection.in_atomic_block, "call inside a transaction"
     if allocation.kind == AllocationKind.RELEASE:

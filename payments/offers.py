@@ -132,8 +132,8 @@ def accept(
 ) -> Payment:
     """Pay a sale with money that it is offered now; as `drawer.spend`.
 
-    `beside`: the numbers of the other sales that were named to the cashier. Raises
-    NoSuchOffer when it is not offered any more, OthersOffer when it could be meant for
+    `beside`: the numbers of the other sales that were named to the cashier. Call
+    outside any transaction. Raises NoSuchOffer when it is not offered any more, OthersOffer when it could be meant for
     a sale that was not named, and what `drawer.spend` raises.
     """
     access.require(Right.SELL)

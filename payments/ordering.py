@@ -14,7 +14,8 @@ def cancel_order(*, access: Access, order_id: object) -> Order:
     """Cancel an open order that has no money on it.
 
     Undecided prompts are asked about first; those that stay undecided may still
-    bring money, which then is surplus. Raises Forbidden, NotFound, OrderHasMoney.
+    bring money, which then is surplus. Call outside any transaction. Raises Forbidden,
+    NotFound, OrderHasMoney.
     """
     access.require(Right.VOID)
     order = order_for(access.shop, order_id)

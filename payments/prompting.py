@@ -70,7 +70,7 @@ def request(
 
     Raises Forbidden, NotFound, InvalidPhone, IdempotencyMismatch, InFlight,
     AmountTooSmall, AmountTooLarge, OrderNotOpen, AmountExceedsBalance,
-    PromptInTheWay, NotConfigured, RateLimited, in that order of checks.
+    NotConfigured, PromptInTheWay, RateLimited, in that order of checks.
     """
     access.require(Right.SELL)
     order = order_for(access.shop, order_id)
@@ -92,7 +92,8 @@ def retry(*, access: Access, payment_id: object, accept_risk: bool = False) -> P
     """Make a new attempt for a failed payment: same order, phone and amount.
 
     `accept_risk`: the customer was asked, and did not pay an older prompt of the sale.
-    Retrying twice is one retry. Raises what `request` raises, and NotRetryable.
+    Retrying twice is one retry. Call outside any transaction. Raises what `request`
+    raises, and NotRetryable.
     """
     access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)
@@ -122,7 +123,7 @@ def resend(*, access: Access, payment_id: object, accept_risk: bool) -> Prompted
     Asks about this payment first, then about what else is undecided of the sale. A
     payment that turned out final is returned as it is (`is_new` False). Stopping
     and the new intent are one transaction: refused guards leave the old one open.
-    Raises what `request` raises.
+    Call outside any transaction. Raises what `request` raises.
     """
     access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)
@@ -148,7 +149,8 @@ def stop_waiting(*, access: Access, payment_id: object) -> Payment:
     """Stop waiting for a payment, after asking; return it as it then is.
 
     M-Pesa has no way to recall a prompt: late money is recorded all the same. A
-    payment that is final already is returned unchanged.
+    payment that is final already is returned unchanged. Call outside any transaction.
+    Raises Forbidden, NotFound.
     """
     access.require(Right.SELL)
     payment = queries.payment_for(access.shop, payment_id)

@@ -61,7 +61,8 @@ def ask(payment_id: uuid.UUID | str, *, limit_s: float | None = None) -> bool:
 def attend(payment_id: uuid.UUID | str) -> bool:
     """Carry out a payment's due question, then let it expire if its time is over.
 
-    What the delayed tasks and the sweep call. Doing it twice asks once.
+    What the delayed tasks and the sweep call. Doing it twice asks once. Call outside
+    any transaction.
     """
     try:
         return _ask(payment_id, Q(next_ask_at__lte=clock.now() + EARLY), None)
@@ -73,7 +74,8 @@ def ask_first(payments: Iterable[Payment]) -> None:
     """Ask about payments before acting on their order (law 6), within a short limit.
 
     All of them together get ASK_FIRST_LIMIT_S; who was asked a moment ago is not.
-    Somebody stands waiting, so the budget is the one of young payments.
+    Somebody stands waiting, so the budget is the one of young payments. Call outside
+    any transaction.
     """
     known = Q(checkout_request_id__isnull=False)
     until = clock.now() + clock.seconds(settings.ASK_FIRST_LIMIT_S)

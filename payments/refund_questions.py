@@ -30,7 +30,7 @@ def ask_mpesa(
 ) -> OrganisationRequest | None:
     """Ask M-Pesa now what became of a reversal; None if it was asked a moment ago.
 
-    Raises Forbidden, NotFound, NotUndecided, NoInitiator.
+    Call outside any transaction. Raises Forbidden, NotFound, NotUndecided, NoInitiator.
     """
     refund = refunds.refund_for(access, refund_id)
     if refund.state not in reversals.REVERSIBLE or refund.request is None:
@@ -44,7 +44,7 @@ def attend(refund_id: uuid.UUID | str) -> bool:
     """Ask the due question about a reversal; False if none was due or asked.
 
     A request whose process died before M-Pesa answered is unknown from then on, as is
-    a result that did not come. Doing it twice asks once.
+    a result that did not come. Doing it twice asks once. Call outside any transaction.
     """
     request = _claim_question(refund_id)
     return request is not None and inquiries.ask_about(request) is not None

@@ -166,7 +166,7 @@ def approve(*, access: Access | Operator, refund_id: object) -> Refund:
     Raises Forbidden, NotFound, SamePerson, NotWaiting, ChangedMeanwhile when the money
     turned out to be another shop's or another payment's, CannotReverse when M-Pesa
     cannot send it back any more, and NotLookedAt when it is disputed since. Else as
-    `ask`.
+    `ask`; call outside any transaction.
     """
     refund = refund_for(access, refund_id)
     _require_second(access, refund)
@@ -178,8 +178,8 @@ def approve(*, access: Access | Operator, refund_id: object) -> Refund:
 def refuse(*, access: Access | Operator, refund_id: object, reason: str) -> Refund:
     """Refuse a refund that waited for a second person: its money is free again.
 
-    Who asked for it may take it back. Opens a transaction. Raises Forbidden, NotFound,
-    NotWaiting, InvalidRequest.
+    Who asked for it may take it back. Opens a transaction; locks orders, payments,
+    collection, refund. Raises Forbidden, NotFound, NotWaiting, InvalidRequest.
     """
     found = refund_for(access, refund_id)
     if not reason.strip():

@@ -16,7 +16,8 @@ that holds the order's lock and then the payment's (law 12):
 3. *Nobody is sure* (`record_uncertainty`). Nothing moves; M-Pesa is asked.
 
 Functions here must be called inside a transaction with both locks held, as
-`locked` returns them; `payments.inbox` and `payments.questions` do that.
+`locked` returns them; `payments.inbox`, `payments.questions` and `payments.matching`
+do that.
 """
 
 from __future__ import annotations
