@@ -117,7 +117,9 @@ def test_the_form_says_what_there_is(alice, paid):
 
     assert "M-Pesa sends it back: the whole KES 250" in page
     assert "KES 250 for sale" in page
-    assert "From KES 5,000 a second person decides; what went back of this money" in page
+    assert (
+        "From KES 5,000 a second person decides; what went back of this money" in page
+    )
 
 
 def test_the_form_says_why_mpesa_cannot(alice, paid):
