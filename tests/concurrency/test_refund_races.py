@@ -34,6 +34,7 @@ from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import sale_of
 from tests.support.organisation import FakeOrganisation, reversed_, tell
+from tests.support.own_till import own_till, sight
 
 
 pytestmark = MARKS
@@ -164,6 +165,91 @@ def test_without_any_guard_it_is_sent_twice(
     assert both_ask(managers, paid, "reversal") == ["ok", "ok"]
 
     assert len(organisation.reversals) == 2
+
+
+# In parts, alone: the limit from which a second person is needed.
+
+
+@pytest.fixture
+def two_halves(duka):
+    """KES 600 of one sale in two collections; from KES 500 a second person is needed."""
+    order = OrderFactory(shop=duka, total=600)
+    MpesaSettings.objects.filter(shop=duka).update(second_person_from=500)
+    for number, phone in (
+        ("UAE5B2K9QT", "254712345678"),
+        ("UAE5B2K9QU", "254733111222"),
+    ):
+        payment = PaymentFactory(order=order, amount=300, phone=phone)
+        with transaction.atomic():
+            locked, held = settlement.locked(payment.pk)
+            proof = settlement.Proof(Source.CALLBACK, number, phone, clock.now())
+            settlement.record_success(locked, held, proof)
+    return list(Collection.objects.order_by("pk"))
+
+
+def each_gives_a_half(managers, halves):
+    """What came of it, the states of the refunds, and what the sale gave back."""
+    jobs = [
+        lambda a=access, one=half: ask(a, one, "cash", 300)
+        for access, half in zip(managers, halves, strict=True)
+    ]
+    ended = kinds(together(*jobs))
+    states = sorted(Refund.objects.values_list("state", flat=True))
+    return ended, states, Order.objects.values_list("refunded", flat=True).get()
+
+
+def test_two_halves_of_a_sale_need_a_second_person(two_halves, managers, rendezvous):
+    rendezvous(patience_s=HASTY_S).after(refunds, "_given_alone")
+
+    assert each_gives_a_half(managers, two_halves) == (
+        ["ok", "ok"], ["asked", "done"], 300,
+    )  # fmt: skip
+
+
+def test_without_the_sales_lock_two_halves_go_back_alone(
+    two_halves, managers, off, rendezvous
+):
+    off.lock(Order)
+    rendezvous().after(refunds, "_given_alone")
+
+    # Both are gone, and the sale knows of one of them.
+    assert each_gives_a_half(managers, two_halves) == (
+        ["ok", "ok"], ["done", "done"], 300,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def nobodys(duka):
+    """KES 600 that is no payment's."""
+    return sight(own_till(duka), amount=600).collection
+
+
+def both_give_what_they_saw(managers, collection):
+    """Two managers each give KES 100 of money that they both see untouched."""
+    seen = refunds.mark_of(collection)
+    jobs = [
+        lambda a=access: ask(a, collection, "cash", 100, seen) for access in managers
+    ]
+    return kinds(together(*jobs)), portions(collection)
+
+
+def test_who_gives_back_has_seen_what_was_given_before(nobodys, managers, rendezvous):
+    rendezvous(patience_s=HASTY_S).before(refund_money, "reserve")
+
+    assert both_give_what_they_saw(managers, nobodys) == (
+        ["ChangedMeanwhile", "ok"], {"refunded": 100},
+    )  # fmt: skip
+
+
+def test_without_the_moneys_lock_nobody_sees_what_the_other_gives(
+    nobodys, managers, off, rendezvous
+):
+    off.lock(Collection)
+    rendezvous().before(refund_money, "reserve")
+
+    assert both_give_what_they_saw(managers, nobodys) == (
+        ["ok", "ok"], {"refunded": 200},
+    )  # fmt: skip
 
 
 # A refund and the drawer.
