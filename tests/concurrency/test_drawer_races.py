@@ -7,15 +7,20 @@ import pytest
 from django.db import transaction
 from django.db.models import Sum
 
+from orders import lifecycle as order_lifecycle
 from orders.models import Order
 from payments import (
     accounts,
+    cash,
     code_box,
     direct,
     drawer,
+    inquiries,
     ledger,
     matching,
+    precedence,
     receipts,
+    refunds,
     settlement,
 )
 from payments.enums import Source
@@ -24,6 +29,7 @@ from payments.models import (
     CodeClaim,
     Collection,
     MpesaSettings,
+    OrganisationRequest,
     Payment,
     Receipt,
 )
@@ -43,8 +49,9 @@ from tests.support.facts import sale_of
 pytestmark = MARKS
 
 HASTY_S = 0.4
-R1 = "UAE5B2K9QT"
-FULL = "254712345678"
+R1, R2 = "UAE5B2K9QT", "UAE5B2K9QU"
+FULL, OTHERS = "254712345678", "254733000222"
+DENIAL = "M-Pesa does not know this code. Look at the SMS again."
 PIECES = ["surplus", "collection", "claimed"]
 
 
@@ -149,6 +156,17 @@ def assert_used_once(kind, sales):
 @pytest.mark.parametrize("kind", PIECES)
 def test_two_people_use_one_piece_once(kind, account, people, sales, rendezvous):
     piece = piece_of(kind, account)
+    rendezvous(patience_s=HASTY_S).before(direct, "pay")
+
+    assert both_apply(people, piece, sales) == ["SpentAlready", "ok"]
+
+    assert_used_once(kind, sales)
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_without_the_net_the_locks_hold(kind, account, people, sales, off, rendezvous):
+    piece = piece_of(kind, account)
+    without_the_net(off)
     rendezvous(patience_s=HASTY_S).before(direct, "pay")
 
     assert both_apply(people, piece, sales) == ["SpentAlready", "ok"]
@@ -301,3 +319,269 @@ def test_a_sale_is_paid_by_its_prompt_and_by_the_drawer(account, people, sales):
         (["OrderNotOpen", "ok"], ("paid", 250, 0, 0)),
     )
     assert Collection.objects.aggregate(sum=Sum("amount"))["sum"] == 500
+
+
+# Two pieces of one sale.
+
+
+@pytest.fixture
+def two_surpluses(account):
+    """A sale of KES 100 that was paid three times over: two pieces of KES 250."""
+    order = OrderFactory(shop=account.shop, total=100)
+    for number, amount, phone in ((R1, 350, FULL), (R2, 250, OTHERS)):
+        payment = PaymentFactory(order=order, amount=amount, phone=phone)
+        with transaction.atomic():
+            locked, held = settlement.locked(payment.pk)
+            proof = settlement.Proof(Source.CALLBACK, number, phone, clock.now())
+            settlement.record_success(locked, held, proof)
+    return order
+
+
+def both_are_used(people, order, sales):
+    """What came of it, the sale's surplus as it stands, and as the sale has it."""
+    free = ledger.current().filter(kind="surplus", order=order)
+    jobs = [
+        lambda access=access, one=one, sale=sale: apply(
+            access, f"allocation:{one}", sale
+        )
+        for access, one, sale in zip(
+            people, free.values_list("pk", flat=True), sales, strict=True
+        )
+    ]
+    ended = kinds(together(*jobs))
+    order.refresh_from_db()
+    return ended, ledger.total_of(free), order.surplus
+
+
+def test_two_pieces_of_one_sale_are_both_given_up(
+    two_surpluses, people, sales, rendezvous
+):
+    rendezvous(patience_s=HASTY_S).before(order_lifecycle, "give_up_surplus")
+
+    assert both_are_used(people, two_surpluses, sales) == (["ok", "ok"], 0, 0)
+
+
+def test_without_the_sales_lock_a_surplus_stays_that_is_nowhere(
+    two_surpluses, people, sales, off, rendezvous
+):
+    off.lock(Order)
+    rendezvous().before(order_lifecycle, "give_up_surplus")
+
+    assert both_are_used(people, two_surpluses, sales) == (["ok", "ok"], 0, 250)
+
+
+# A claim that is denied while it is spent.
+
+
+def by_the_drawer(account, people, sales):
+    piece = piece_of("claimed", account)
+    return lambda: apply(people[0], piece, sales[0])
+
+
+def by_its_code(account, people, sales):
+    """Somebody typed the code; the notice that claims it pays the sale by itself."""
+    code_box.check(access=people[0], order_id=sales[0].pk, text=R1)
+    with transaction.atomic():
+        told = Told(R1, Decimal(250), "2547 ***** 678", paid_at=clock.now())
+        receipt = receipts.sight(account, told, Source.C2B)
+    return lambda: matching.resolve(receipt.pk)
+
+
+def spend_while_it_is_denied(spend, account, monkeypatch, patience_s):
+    """The claim is denied when who spends it has looked and not yet counted it."""
+    looked, denied = threading.Event(), threading.Event()
+    original = direct.collect
+
+    def collect(*args, **kwargs):
+        looked.set()
+        denied.wait(patience_s)
+        return original(*args, **kwargs)
+
+    def deny():
+        looked.wait(10)
+        request = OrganisationRequest(account=account, receipt=R1)
+        inquiries._deny_claims(request, DENIAL)
+        denied.set()
+
+    monkeypatch.setattr(direct, "collect", collect)
+    ended = kinds(together(spend, deny))
+    rows = Collection.objects.values_list("receipt", "allocated", "disputed")
+    return ended, list(rows)
+
+
+@pytest.mark.parametrize("road", [by_the_drawer, by_its_code])
+def test_a_claim_that_is_denied_while_it_is_spent_is_disputed(
+    road, account, people, sales, monkeypatch
+):
+    spend = road(account, people, sales)
+
+    assert spend_while_it_is_denied(spend, account, monkeypatch, HASTY_S) == (
+        ["ok", "ok"], [(R1, 250, DENIAL)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("road", [by_the_drawer, by_its_code])
+def test_without_its_lock_a_denied_claim_is_spent_and_nobody_is_told(
+    road, account, people, sales, off, monkeypatch
+):
+    spend = road(account, people, sales)
+    off.lock(Receipt)
+
+    assert spend_while_it_is_denied(spend, account, monkeypatch, 5.0) == (
+        ["ok", "ok"], [(R1, 250, "")],
+    )  # fmt: skip
+
+
+# Money that turns out to be a payment's, and the sale that had it.
+
+
+def a_whole(account, people, open_sale):
+    """All of it is on the sale: a payment by hand has it."""
+    apply(people[0], piece_of("collection", account), open_sale)
+    return 250
+
+
+def a_rest(account, people, open_sale):
+    """A part went back before: the money is no payment's, and the rest is on the sale."""
+    piece = piece_of("collection", account)
+    collection = Collection.objects.get()
+    refunds.ask(
+        access=people[0], collection_id=collection.pk, method="cash", amount=50,
+        reason="Did not fit", restocks=False,
+    )  # fmt: skip
+    apply(people[0], piece, open_sale)
+    return 200
+
+
+@pytest.fixture
+def open_sale(duka):
+    return OrderFactory(shop=duka, total=1000)
+
+
+@pytest.fixture
+def prompt(account):
+    """A prompt for KES 250, to somebody whose number the money does not show."""
+    return PaymentFactory(
+        order=OrderFactory(shop=account.shop, total=250), phone=OTHERS
+    )
+
+
+def prove(prompt):
+    """M-Pesa says by the prompt's own callback that the money is its."""
+    with transaction.atomic():
+        order, held = settlement.locked(prompt.pk)
+        proof = settlement.Proof(Source.CALLBACK, R1, OTHERS, clock.now())
+        return settlement.record_success(order, held, proof)
+
+
+def prove_while_cash_comes(prompt, open_sale, access):
+    """What came of it, what the sale counts as paid, and what stands for it."""
+    results = together(
+        lambda: prove(prompt),
+        lambda: cash.take(access=access, order_id=open_sale.pk, amount=300, key=None),
+    )
+    stands = ledger.current().filter(kind="sale", order=open_sale)
+    return kinds(results), sale_of(open_sale)[1], ledger.total_of(stands)
+
+
+@pytest.mark.parametrize("road", [a_whole, a_rest])
+def test_a_sale_loses_its_money_while_cash_comes_for_it(
+    road, account, people, open_sale, prompt, rendezvous
+):
+    paid = road(account, people, open_sale)
+    assert sale_of(open_sale) == ("open", paid, 1000 - paid, 0)
+    meeting = rendezvous(patience_s=HASTY_S)
+    meeting.before(order_lifecycle, "give_back")
+    meeting.before(order_lifecycle, "take_payment")
+
+    ended = prove_while_cash_comes(prompt, open_sale, people[1])
+
+    assert ended == (["ok", "ok"], 300, 300)
+
+
+@pytest.mark.parametrize("road", [a_whole, a_rest])
+def test_without_the_sales_lock_it_counts_what_is_not_there(
+    road, account, people, open_sale, prompt, off, rendezvous
+):
+    paid = road(account, people, open_sale)
+    off.lock(Order)
+    meeting = rendezvous()
+    meeting.before(order_lifecycle, "give_back")
+    meeting.before(order_lifecycle, "take_payment")
+
+    ended, counted, stands = prove_while_cash_comes(prompt, open_sale, people[1])
+
+    assert (ended, stands) == (["ok", "ok"], 300)
+    # Who writes last: without the cash, or with the money that is gone.
+    assert counted in (0, paid + 300)
+
+
+# Money that its payment binds while somebody spends it.
+
+
+def prove_while_it_is_spent(account, access, sale, prompt, monkeypatch, patience_s):
+    """It is spent when the callback has looked whose it is and not yet bound it."""
+    piece = piece_of("collection", account)
+    looked, spent = threading.Event(), threading.Event()
+    original = precedence.yields
+
+    def yields(*args):
+        looked.set()
+        spent.wait(patience_s)
+        return original(*args)
+
+    def spend():
+        looked.wait(10)
+        apply(access, piece, sale)
+        spent.set()
+
+    monkeypatch.setattr(precedence, "yields", yields)
+    results = together(lambda: prove(prompt), spend)
+    return kinds(results), handed_out()
+
+
+def test_money_that_its_payment_binds_is_not_spent(
+    account, people, sales, prompt, monkeypatch
+):
+    ended = prove_while_it_is_spent(
+        account, people[0], sales[0], prompt, monkeypatch, HASTY_S
+    )
+
+    assert ended == (["SpentAlready", "ok"], ({"sale": 250}, 250))
+    assert [sale_of(one)[:2] for one in (prompt.order, sales[0])] == [
+        ("paid", 250), ("open", 0),
+    ]  # fmt: skip
+
+
+def test_without_its_lock_the_condition_refuses_to_bind_it(
+    account, people, sales, prompt, off, monkeypatch
+):
+    off.lock(Collection)
+
+    ended = prove_while_it_is_spent(
+        account, people[0], sales[0], prompt, monkeypatch, 5.0
+    )
+
+    # Nothing is written; the callback's notice is processed again.
+    assert ended == (["AssertionError", "ok"], ({"sale": 250}, 250))
+    assert [sale_of(one)[:2] for one in (prompt.order, sales[0])] == [
+        ("open", 0), ("paid", 250),
+    ]  # fmt: skip
+
+
+def test_without_any_guard_it_is_bound_and_spent(
+    account, people, sales, prompt, off, monkeypatch
+):
+    off.lock(Collection)
+    off.condition(settlement, "Collection")
+    off.condition(ledger, "Collection")
+    off.constraint(Collection, "collection_is_not_overdrawn")
+
+    ended = prove_while_it_is_spent(
+        account, people[0], sales[0], prompt, monkeypatch, 5.0
+    )
+
+    assert ended == (["ok", "ok"], ({"sale": 500}, 500))
+    assert [sale_of(one)[:2] for one in (prompt.order, sales[0])] == [
+        ("paid", 250), ("paid", 250),
+    ]  # fmt: skip

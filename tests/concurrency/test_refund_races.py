@@ -22,6 +22,7 @@ from payments.enums import AllocationKind, Source
 from payments.models import (
     Allocation,
     Collection,
+    MpesaAccount,
     MpesaSettings,
     OrganisationRequest,
     Payment,
@@ -405,6 +406,32 @@ def test_two_workers_ask_once(silent, organisation, rendezvous):
 
     assert sorted(asked) == [False, True]
     assert len(organisation.questions) == 1
+
+
+def test_without_its_lock_a_refund_is_asked_about_once_by_its_state(
+    silent, organisation, off, rendezvous
+):
+    off.lock(Refund)
+    rendezvous().before(refund_questions, "_next")
+
+    asked = together(*[lambda: refund_questions.attend(silent.pk)] * 2)
+
+    # The second one finds that the state has moved, and breaks.
+    assert kinds(asked) == ["IllegalMove", "ok"]
+    assert len(organisation.questions) == 1
+
+
+def test_without_the_guards_a_refund_is_asked_about_twice(
+    silent, organisation, off, rendezvous
+):
+    off.lock(Refund, MpesaAccount)
+    off.condition(refund_money, "Refund")
+    rendezvous().before(refund_questions, "_next")
+    rendezvous().before(inquiries.errands, "begin")
+
+    assert together(*[lambda: refund_questions.attend(silent.pk)] * 2) == [True, True]
+
+    assert len(organisation.questions) == 2
 
 
 def test_two_askers_of_a_receipt_ask_once(paid, organisation, rendezvous):
