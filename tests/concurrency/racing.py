@@ -107,7 +107,8 @@ class Careless:
 
     def filter(self, *conditions, **named):
         """Keep only what says which row it is."""
-        row = {name: value for name, value in named.items() if name in ("pk", "phone")}
+        kept = ("pk", "pk__in", "phone")
+        row = {name: value for name, value in named.items() if name in kept}
         return self._model.objects.filter(**row)
 
     def __getattr__(self, name):

@@ -1,5 +1,6 @@
 """One receipt is one row and one collection, whoever tells of it at once."""
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -91,6 +92,43 @@ def test_without_its_constraint_a_source_is_heard_twice(account, off):
     assert Sighting.objects.count() == 4
 
 
+def told_by_two(account, monkeypatch, patience_s):
+    """M-Pesa's list has what a second notice tells of, who has read the row already."""
+    sight(account, Source.C2B)
+    read, written = threading.Event(), threading.Event()
+    original = receipts.merge
+
+    def merge(receipt, told, source, now):
+        if source == Source.C2B:
+            read.set()
+            written.wait(patience_s)
+        return original(receipt, told, source, now)
+
+    def list_it():
+        read.wait(10)
+        sight(account, Source.PULL)
+        written.set()
+
+    monkeypatch.setattr(receipts, "merge", merge)
+    results = together(lambda: sight(account, Source.C2B), list_it)
+    sources = Sighting.objects.order_by("source").values_list("source", flat=True)
+    return kinds(results), list(sources), Receipt.objects.get().is_proven
+
+
+def test_who_tells_of_a_receipt_again_forgets_no_proof(account, monkeypatch):
+    assert told_by_two(account, monkeypatch, 0.4) == (
+        ["ok", "ok"], ["c2b", "pull"], True,
+    )  # fmt: skip
+
+
+def test_without_its_lock_a_receipt_loses_its_proof(account, off, monkeypatch):
+    off.lock(Receipt)
+
+    assert told_by_two(account, monkeypatch, 5.0) == (
+        ["ok", "ok"], ["c2b", "pull"], False,
+    )  # fmt: skip
+
+
 # One collection.
 
 
@@ -112,6 +150,17 @@ def test_without_lock_and_constraint_it_is_counted_twice(account, off, rendezvou
     together(*[lambda: matching.resolve(receipt_id)] * 2)
 
     assert money() == [(NUMBER, KES, Decimal(0))] * 2
+
+
+def test_the_lock_alone_counts_it_once(account, off, rendezvous):
+    receipt_id = sight(account)
+    off.constraint(Collection, "receipt_is_one_collection_of_an_account")
+    rendezvous(patience_s=0.4).before(direct, "collect")
+
+    results = together(*[lambda: matching.resolve(receipt_id)] * 2)
+
+    assert results == [ReceiptState.COUNTED] * 2
+    assert money() == [(NUMBER, KES, Decimal(0))]
 
 
 def test_the_constraint_alone_counts_it_once(account, off, rendezvous):
@@ -173,9 +222,12 @@ def test_without_locks_one_of_two_receipts_is_lost(payment, account, off, rendez
     off.condition(settlement, "Collection")
     rendezvous().before(settlement, "_fill_receipt")
 
-    together(lambda: matching.resolve(row), lambda: prove(payment, OTHER))
+    results = together(lambda: matching.resolve(row), lambda: prove(payment, OTHER))
 
-    assert {number for number, _, _ in money()} != {NUMBER, OTHER}
+    # M-Pesa told of KES 500 under two numbers, and nobody was refused.
+    assert kinds(results) == ["ok", "ok"]
+    [(number, amount, _)] = money()
+    assert (number in (NUMBER, OTHER), amount) == (True, KES)
 
 
 # A portion is freed once.

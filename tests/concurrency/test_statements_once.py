@@ -263,6 +263,17 @@ def test_a_callback_and_a_batch_count_a_receipt_once(
     assert StatementImport.objects.get().finished_at is not None
 
 
+def test_without_the_constraint_a_batch_counts_once_by_its_locks(
+    account, file, alice, off, rendezvous
+):
+    off.constraint(Collection, "receipt_is_one_collection_of_an_account")
+    rendezvous(patience_s=HASTY_S).before(receipt_batches, "_collect")
+
+    assert kinds(both_import(account, file, alice.user)) == ["ok", "ok"]
+
+    is_booked_once()
+
+
 def test_a_batch_counts_twice_without_the_constraint(
     account, file, alice, off, rendezvous
 ):
@@ -307,6 +318,16 @@ def test_without_the_lock_the_constraint_keeps_one(disputed, people, off, rendez
     results = together(*[lambda a=a: ask(a, disputed) for a in people])
 
     assert kinds(results) == ["CorrectionWaits", "ok"]
+
+
+def test_without_the_constraint_the_lock_keeps_one(disputed, people, off, rendezvous):
+    off.constraint(Correction, "collection_has_one_open_correction")
+    rendezvous(patience_s=HASTY_S).after(corrections, "left_of")
+
+    results = together(*[lambda a=a: ask(a, disputed) for a in people])
+
+    assert kinds(results) == ["CorrectionWaits", "ok"]
+    assert Correction.objects.count() == 1
 
 
 def test_without_the_guards_two_corrections_wait(disputed, people, off, rendezvous):
