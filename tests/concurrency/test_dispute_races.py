@@ -1,0 +1,109 @@
+"""A dispute is written of money as it is, not as it was a moment before."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from payments import disputes
+from payments.enums import Source
+from payments.models import Collection, Payment
+from smartduka.lib import clock
+from tests.concurrency.racing import MARKS, kinds, together
+from tests.factories import OrderFactory, PaymentFactory
+from tests.support.own_till import FULL, R1, R2, own_till, sight, succeed
+
+
+pytestmark = MARKS
+
+HASTY_S = 0.4
+PAID_TWICE = "Paid twice: another receipt came for the same prompt."
+
+
+@pytest.fixture
+def account(duka):
+    return own_till(duka)
+
+
+@pytest.fixture
+def payment(duka, account):
+    """KES 250 of a sale, under the receipt that its callback named."""
+    payment = PaymentFactory(order=OrderFactory(shop=duka, total=250), phone=FULL)
+    succeed(payment, R1)
+    return payment
+
+
+def judge(collection):
+    """Compare money with a statement that is complete for yesterday and today."""
+    now, day = clock.now(), timedelta(days=1)
+    disputes._judge_one(collection.pk, [disputes.Span(now - day, now + day)])
+
+
+def judged_while(collection, other, monkeypatch, patience_s):
+    """Something happens when the money is judged and that is not yet written."""
+    judged, happened = threading.Event(), threading.Event()
+    original = disputes.settle
+
+    def settle(*args, **kwargs):
+        if not judged.is_set():
+            judged.set()
+            happened.wait(patience_s)
+        return original(*args, **kwargs)
+
+    def do_other():
+        judged.wait(10)
+        other()
+        happened.set()
+
+    monkeypatch.setattr(disputes, "settle", settle)
+    ended = kinds(together(lambda: judge(collection), do_other))
+    collection.refresh_from_db()
+    return ended, collection.disputed
+
+
+def disputed_while_more_comes(payment, monkeypatch, patience_s):
+    money = Collection.objects.get(receipt=R1)
+    ended = judged_while(money, lambda: succeed(payment, R2), monkeypatch, patience_s)
+    payment.refresh_from_db()
+    return *ended, payment.alarm
+
+
+def test_a_dispute_hides_no_alarm_of_its_payment(payment, monkeypatch):
+    assert disputed_while_more_comes(payment, monkeypatch, HASTY_S) == (
+        ["ok", "ok"], disputes.MISSING, PAID_TWICE,
+    )  # fmt: skip
+
+
+def test_without_the_payments_lock_a_dispute_hides_an_alarm(payment, off, monkeypatch):
+    off.lock(Payment)
+
+    assert disputed_while_more_comes(payment, monkeypatch, 5.0) == (
+        ["ok", "ok"], disputes.MISSING, disputes.ALARM,
+    )  # fmt: skip
+
+
+def disputed_while_its_row_comes(account, monkeypatch, patience_s):
+    """Another statement has the row; it is judged by that as well."""
+    money = sight(account, R1).collection
+
+    def comes():
+        sight(account, R1, source=Source.STATEMENT)
+        judge(money)
+
+    return judged_while(money, comes, monkeypatch, patience_s)
+
+
+def test_a_dispute_ends_when_its_row_comes_meanwhile(account, monkeypatch):
+    assert disputed_while_its_row_comes(account, monkeypatch, HASTY_S) == (
+        ["ok", "ok"], "",
+    )  # fmt: skip
+
+
+def test_without_the_moneys_lock_it_stays_disputed_though_its_row_is_there(
+    account, off, monkeypatch
+):
+    off.lock(Collection)
+
+    assert disputed_while_its_row_comes(account, monkeypatch, 5.0) == (
+        ["ok", "ok"], disputes.MISSING,
+    )  # fmt: skip
