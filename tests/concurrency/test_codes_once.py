@@ -8,6 +8,7 @@ from shops.models import CashierPin, Invitation, Membership, RecoveryCode, Secon
 from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
+from tests.factories import UserFactory
 from tests.support.authenticator import STEP_S, code_at
 
 
@@ -110,6 +111,47 @@ def test_link_lets_one_in(alice, two_new_ones, rendezvous):
     new = Membership.objects.filter(shop=alice.shop).exclude(user=alice.user)
     assert new.count() == 1
     assert new.get().user == Invitation.objects.get().used_by
+
+
+@pytest.fixture
+def link(alice):
+    """An invitation and its token."""
+    return invitations.invite(
+        shop=alice.shop, role=Role.CASHIER, name="Njeri", by=alice.user
+    )
+
+
+def join_while_it_is_withdrawn(link, monkeypatch):
+    """It is withdrawn when who opens it was let in and has not yet used it."""
+    invitation, token = link
+    user = UserFactory(username="njeri")
+    original = invitations._use
+
+    def use(*args):
+        [withdrawn] = together(lambda: invitations.withdraw(invitation))
+        assert withdrawn is True
+        return original(*args)
+
+    monkeypatch.setattr(invitations, "_use", use)
+    ended = kinds(together(lambda: invitations.join(token, user)))
+    return ended, Membership.objects.filter(user=user).exists()
+
+
+def test_a_link_that_is_withdrawn_meanwhile_lets_nobody_in(link, monkeypatch):
+    assert join_while_it_is_withdrawn(link, monkeypatch) == (["NotGood"], False)
+
+
+def test_without_the_condition_the_constraint_keeps_them_out(link, off, monkeypatch):
+    off.condition(invitations, "Invitation")
+
+    assert join_while_it_is_withdrawn(link, monkeypatch) == (["IntegrityError"], False)
+
+
+def test_without_both_a_withdrawn_link_lets_somebody_in(link, off, monkeypatch):
+    off.condition(invitations, "Invitation")
+    off.constraint(Invitation, "invitation_is_used_by_somebody_or_withdrawn")
+
+    assert join_while_it_is_withdrawn(link, monkeypatch) == (["ok"], True)
 
 
 # PINs: one try left, and two guesses at once.
