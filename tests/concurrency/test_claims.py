@@ -24,7 +24,7 @@ from payments import (
 from payments.enums import AllocationKind
 from payments.models import Allocation, Collection, Notice, Payment
 from shops import stock
-from shops.models import Product
+from shops.models import Product, Shop, StockMovement
 from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
@@ -311,6 +311,28 @@ def test_two_sales_share_a_number_without_counter_and_constraint(
     assert list(Order.objects.values_list("number", flat=True)) == [1, 1]
 
 
+def try_out_twice(shop):
+    """How many sales of KES 1 two people have who try out M-Pesa at once."""
+
+    def place():
+        return checkout.place_test(shop=shop, actor=None).pk
+
+    return len(set(together(place, place))), Order.objects.filter(is_test=True).count()
+
+
+def test_two_who_try_out_share_one_sale(duka, rendezvous):
+    rendezvous(patience_s=0.3).before(checkout, "_open")
+
+    assert try_out_twice(duka) == (1, 1)
+
+
+def test_two_who_try_out_make_two_sales_without_the_lock(duka, off, rendezvous):
+    off.lock(Shop)
+    rendezvous().before(checkout, "_open")
+
+    assert try_out_twice(duka) == (2, 2)
+
+
 # Pieces on the shelf.
 
 
@@ -342,6 +364,73 @@ def test_one_of_two_sales_is_lost_from_the_stock_without_the_lock(
 
     assert moved == [-4, -3]
     assert level in (96, 97)
+
+
+def twice_for_one_sale(act, product):
+    """What came of it, the level, and what was moved for the one sale."""
+
+    def move():
+        with transaction.atomic():
+            act({product.pk: 1}, reference="order:a", actor=None)
+
+    ended = kinds(together(move, move))
+    product.refresh_from_db()
+    moved = product.movements.filter(reference="order:a")
+    return ended, product.stock, list(moved.values_list("quantity", flat=True))
+
+
+def test_a_sale_gives_its_goods_back_once(duka, rendezvous):
+    rendezvous(patience_s=0.3).before(stock, "_move")
+
+    assert twice_for_one_sale(stock.give_back, ProductFactory(shop=duka)) == (
+        ["ok", "ok"], 101, [1],
+    )  # fmt: skip
+
+
+def test_the_lock_alone_gives_goods_back_once(duka, off, rendezvous):
+    off.constraint(StockMovement, "a_sale_gives_a_product_back_once")
+    rendezvous(patience_s=0.3).before(stock, "_move")
+
+    assert twice_for_one_sale(stock.give_back, ProductFactory(shop=duka)) == (
+        ["ok", "ok"], 101, [1],
+    )  # fmt: skip
+
+
+def test_without_the_lock_the_constraint_gives_goods_back_once(duka, off, rendezvous):
+    product = ProductFactory(shop=duka)
+    off.lock(Product)
+    rendezvous().before(stock, "_move")
+
+    assert twice_for_one_sale(stock.give_back, product) == (
+        ["IntegrityError", "ok"], 101, [1],
+    )  # fmt: skip
+
+
+def test_goods_are_given_back_twice_without_both(duka, off, rendezvous):
+    product = ProductFactory(shop=duka)
+    off.lock(Product)
+    off.constraint(StockMovement, "a_sale_gives_a_product_back_once")
+    rendezvous().before(stock, "_move")
+
+    ended, _, moved = twice_for_one_sale(stock.give_back, product)
+
+    assert (ended, moved) == (["ok", "ok"], [1, 1])
+
+
+def test_a_sale_takes_its_goods_once(duka, rendezvous):
+    rendezvous().before(stock, "_move")
+
+    assert twice_for_one_sale(stock.deduct, ProductFactory(shop=duka)) == (
+        ["IntegrityError", "ok"], 99, [-1],
+    )  # fmt: skip
+
+
+def test_a_sale_takes_its_goods_twice_without_the_constraint(duka, off, rendezvous):
+    product = ProductFactory(shop=duka)
+    off.constraint(StockMovement, "a_sale_takes_a_product_from_stock_once")
+    rendezvous().before(stock, "_move")
+
+    assert twice_for_one_sale(stock.deduct, product) == (["ok", "ok"], 98, [-1, -1])
 
 
 # A collection is never overdrawn.

@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Sum
 
 from orders import checkout, lifecycle
-from orders.models import Order
+from orders.models import Order, OrderEvent
 from payments import cash, inbox, intents, ordering, prompting, questions, settlement
 from payments.models import Allocation, Collection, Payment
 from shops.models import StockMovement
@@ -233,3 +233,26 @@ def test_cancelling_a_sale_twice_is_one_cancelling(seller, order, rendezvous):
     assert kinds(results) == ["ok", "ok"]
     assert [one.new for one in order.events.all()] == ["open", "cancelled"]
     assert order.lines.get().product.stock == 100
+
+
+def cancelled_twice(order):
+    """What came of it, and which statuses the sale entered."""
+    results = together(*[lambda: lifecycle.cancel(order.pk, actor=None)] * 2)
+    return kinds(results), [one.new for one in order.events.all()]
+
+
+def test_without_the_lock_the_constraint_cancels_a_sale_once(order, off, rendezvous):
+    off.lock(Order)
+    rendezvous().after(lifecycle, "locked")
+
+    assert cancelled_twice(order) == (["IntegrityError", "ok"], ["open", "cancelled"])
+
+
+def test_a_sale_is_cancelled_twice_without_both(order, off, rendezvous):
+    off.lock(Order)
+    off.constraint(OrderEvent, "order_enters_a_status_once")
+    rendezvous().after(lifecycle, "locked")
+
+    assert cancelled_twice(order) == (
+        ["ok", "ok"], ["open", "cancelled", "cancelled"],
+    )  # fmt: skip
