@@ -270,15 +270,18 @@ def test_a_claim_is_used_while_mpesa_confirms_it(account, people, sales, rendezv
     assert sale_of(sales[0]) == ("paid", 250, 0, 0)
 
 
-@pytest.mark.parametrize("bound", [True, False], ids=["to a payment", "to a shop"])
-def test_money_is_handed_to_no_shop_that_found_another_owner(operator, duka, bound):
-    """Who waits for its lock looks again at all of it."""
+def hand_over_while_it_is_found(operator, duka, is_bound):
+    """The operator hands money to a shop while it is found to be another one's.
+
+    Returns what came of it, whose it was found to be, and the money.
+    """
     there = ShopFactory(platform=True)
     collection = sight(
         accounts.platform_account(), Source.PULL, "UAE5NOBODY"
     ).collection
     payment = PaymentFactory(order=OrderFactory(shop=there, total=250), phone=FULL)
     assert (collection.shop, collection.payment) == (None, None)
+    owner = (there, payment if is_bound else None)
     has_locked, may_go_on = threading.Event(), threading.Event()
 
     def first():
@@ -287,16 +290,42 @@ def test_money_is_handed_to_no_shop_that_found_another_owner(operator, duka, bou
             one = rows.get(pk=collection.pk)
             has_locked.set()
             may_go_on.wait(HASTY_S)
-            one.shop, one.payment = there, payment if bound else None
+            one.shop, one.payment = owner
             one.save(update_fields=["shop", "payment"])
 
     def second():
         has_locked.wait(10)
         drawer.hand_to_shop(operator.user, collection, duka)
 
-    assert kinds(together(first, second)) == ["NotToBePlaced", "ok"]
+    ended = kinds(together(first, second))
     collection.refresh_from_db()
-    assert (collection.shop, collection.payment) == (there, payment if bound else None)
+    return ended, owner, collection
+
+
+FOUND = pytest.mark.parametrize(
+    "is_bound", [True, False], ids=["to a payment", "to a shop"]
+)
+
+
+@FOUND
+def test_money_is_handed_to_no_shop_that_found_another_owner(is_bound, operator, duka):
+    """Who waits for its lock looks again at all of it."""
+    ended, owner, money = hand_over_while_it_is_found(operator, duka, is_bound)
+
+    assert ended == ["NotToBePlaced", "ok"]
+    assert (money.shop, money.payment) == owner
+
+
+@FOUND
+def test_without_the_condition_a_shop_is_handed_what_is_anothers(
+    is_bound, operator, duka, off
+):
+    off.condition(drawer, "Collection")
+
+    ended, owner, money = hand_over_while_it_is_found(operator, duka, is_bound)
+
+    assert ended == ["ok", "ok"]
+    assert (money.shop, money.payment) == (duka, owner[1])
 
 
 def test_a_sale_is_paid_by_its_prompt_and_by_the_drawer(account, people, sales):

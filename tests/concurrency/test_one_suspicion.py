@@ -53,14 +53,27 @@ def test_the_constraint_lets_one_of_two_rounds_flag(meet_before_creating, bob):
     assert (row.subject, row.count) == (f"shop:{bob.shop.pk} person:{bob.user.pk}", 2)
 
 
+def both_close(row, alice, mary):
+    return together(
+        lambda: suspicions.mark_seen(row, actor=alice.user, reason="rain"),
+        lambda: suspicions.mark_seen(row, actor=mary.user, reason="sun"),
+    )
+
+
+def test_without_the_condition_who_closes_it_last_is_written_down(off, alice, mary):
+    suspicions.look()
+    row = Suspicion.objects.get()
+    off.condition(suspicions, "Suspicion")
+
+    # Both are told that they closed it.
+    assert both_close(row, alice, mary) == [True, True]
+
+
 def test_two_who_close_it_at_once_are_one(alice, mary):
     suspicions.look()
     row = Suspicion.objects.get()
 
-    closed = together(
-        lambda: suspicions.mark_seen(row, actor=alice.user, reason="rain"),
-        lambda: suspicions.mark_seen(row, actor=mary.user, reason="sun"),
-    )
+    closed = both_close(row, alice, mary)
 
     row.refresh_from_db()
     assert sorted(closed) == [False, True]
