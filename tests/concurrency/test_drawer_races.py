@@ -43,6 +43,7 @@ from tests.factories import (
     PaymentFactory,
     ShopFactory,
 )
+from tests.support import own_till
 from tests.support.facts import sale_of
 
 
@@ -614,3 +615,81 @@ def test_without_any_guard_it_is_bound_and_spent(
     assert [sale_of(one)[:2] for one in (prompt.order, sales[0])] == [
         ("paid", 250), ("paid", 250),
     ]  # fmt: skip
+
+
+# Money that a question finds while somebody spends it.
+
+
+def unspent(account, access):
+    """It was counted as nobody's."""
+    return piece_of("collection", account)
+
+
+def kept(account, access):
+    """It was kept as a customer's credit."""
+    return f"allocation:{keep(access, piece_of('collection', account)).pk}"
+
+
+@pytest.fixture
+def denied(account):
+    """A prompt that M-Pesa called unpaid, twice."""
+    payment = PaymentFactory(
+        order=OrderFactory(shop=account.shop, total=250), phone=FULL
+    )
+    own_till.fail(payment)
+    # It is not asked about once more for what is told in a moment.
+    Payment.objects.update(asked_at=clock.now() + clock.seconds(60))
+    return payment
+
+
+def answer_while_it_is_spent(denied, access, piece, sale, monkeypatch, patience_s):
+    """It is spent when M-Pesa's answer has found it and not yet bound it."""
+    found, spent = threading.Event(), threading.Event()
+    original = settlement._complete
+
+    def complete(*args):
+        found.set()
+        spent.wait(patience_s)
+        return original(*args)
+
+    def spend():
+        found.wait(10)
+        apply(access, piece, sale)
+        spent.set()
+
+    monkeypatch.setattr(settlement, "_complete", complete)
+    results = together(
+        lambda: own_till.succeed(denied, None, source=Source.QUERY), spend
+    )
+    return kinds(results), sale_of(denied.order)[:2], sale_of(sale)[:2], handed_out()
+
+
+@pytest.mark.parametrize(
+    ("road", "portions"), [(unspent, {"sale": 250}), (kept, {"credit": 250})]
+)
+def test_money_that_a_question_finds_is_not_spent(
+    road, portions, account, people, sales, denied, monkeypatch
+):
+    piece = road(account, people[0])
+
+    ended, own, other, there = answer_while_it_is_spent(
+        denied, people[0], piece, sales[0], monkeypatch, HASTY_S
+    )
+
+    assert (ended, other) == (["SpentAlready", "ok"], ("open", 0))
+    assert there == (portions, 250)
+    assert own == (("paid", 250) if road is unspent else ("open", 0))
+
+
+@pytest.mark.parametrize("road", [unspent, kept])
+def test_without_its_lock_the_answer_finds_it_and_breaks(
+    road, account, people, sales, denied, off, monkeypatch
+):
+    piece = road(account, people[0])
+    off.lock(Collection)
+
+    assert answer_while_it_is_spent(
+        denied, people[0], piece, sales[0], monkeypatch, 5.0
+    ) == (
+        ["AssertionError", "ok"], ("open", 0), ("paid", 250), ({"sale": 250}, 250),
+    )  # fmt: skip
