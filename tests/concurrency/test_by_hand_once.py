@@ -136,11 +136,12 @@ def test_without_its_constraint_a_result_is_stored_twice(account, off, monkeypat
     )
 
 
-def test_without_its_constraint_a_notice_of_nobody_is_stored_twice(
-    transactional_db, off, monkeypatch
+@pytest.mark.parametrize("store", [inbox.store_untokened, inbox.count_rejected])
+def test_without_its_constraint_what_is_for_nobody_is_stored_twice(
+    store, off, monkeypatch
 ):
     stores_twice(
-        lambda: inbox.store_untokened(by_hand.raw(b"the same")),
+        lambda: store(by_hand.raw(b"the same")),
         "notice_of_nobody_is_stored_once",
         off,
         monkeypatch,

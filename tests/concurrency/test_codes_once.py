@@ -154,6 +154,32 @@ def test_without_both_a_withdrawn_link_lets_somebody_in(link, off, monkeypatch):
     assert join_while_it_is_withdrawn(link, monkeypatch) == (["ok"], True)
 
 
+def join_by_two_links(alice):
+    """Somebody opens two links to one shop at once; what came of it, and their roles."""
+    user = UserFactory(username="njeri")
+    tokens = [
+        invitations.invite(shop=alice.shop, role=role, name="Njeri", by=alice.user)[1]
+        for role in (Role.CASHIER, Role.MANAGER)
+    ]
+    ended = kinds(
+        together(*[lambda t=one: invitations.join(t, user) for one in tokens])
+    )
+    return ended, Membership.objects.filter(user=user, shop=alice.shop).count()
+
+
+def test_two_links_make_one_person_of_the_shop(alice, rendezvous):
+    rendezvous().before(Membership, "save")
+
+    assert join_by_two_links(alice) == (["ok", "ok"], 1)
+
+
+def test_two_links_make_two_without_the_constraint(alice, off, rendezvous):
+    off.constraint(Membership, "person_has_one_role_in_a_shop")
+    rendezvous().before(Membership, "save")
+
+    assert join_by_two_links(alice) == (["ok", "ok"], 2)
+
+
 # PINs: one try left, and two guesses at once.
 
 

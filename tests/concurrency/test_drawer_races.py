@@ -238,7 +238,7 @@ def test_two_tills_use_one_code_once(account, people, sales, rendezvous):
     assert_used_once("collection", sales)
 
 
-def test_two_tills_type_one_unknown_code(account, people, sales):
+def both_type(people, sales):
     answers = together(
         *[
             lambda access=access, order=order: code_box.check(
@@ -247,9 +247,22 @@ def test_two_tills_type_one_unknown_code(account, people, sales):
             for access, order in zip(people, sales, strict=True)
         ]
     )
+    return sorted(answer.found for answer in answers), CodeClaim.objects.count()
 
-    assert sorted(answer.found for answer in answers) == ["used", "waiting"]
-    assert CodeClaim.objects.count() == 1
+
+def test_two_tills_type_one_unknown_code(account, people, sales, rendezvous):
+    rendezvous().before(code_box, "_claim")
+
+    assert both_type(people, sales) == (["used", "waiting"], 1)
+
+
+def test_two_tills_wait_for_one_code_without_the_constraint(
+    account, people, sales, off, rendezvous
+):
+    off.constraint(CodeClaim, "code_is_claimed_for_one_sale_at_a_time")
+    rendezvous().before(code_box, "_claim")
+
+    assert both_type(people, sales) == (["waiting", "waiting"], 2)
 
 
 def test_a_claim_is_used_while_mpesa_confirms_it(account, people, sales, rendezvous):

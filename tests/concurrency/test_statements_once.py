@@ -286,6 +286,17 @@ def test_a_batch_counts_twice_without_the_constraint(
     assert Collection.objects.filter(receipt=NUMBER).count() == 2
 
 
+def test_without_its_constraint_a_movement_is_booked_twice(
+    account, file, alice, off, rendezvous
+):
+    off.constraint(Movement, "movement_is_booked_once")
+    rendezvous().after(statement_booking, "_movement")
+
+    assert kinds(both_import(account, file, alice.user)) == ["ok", "ok"]
+
+    assert Movement.objects.count() == 4
+
+
 # Corrections.
 
 
