@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 
 from orders.models import Order
-from payments import direct, ledger, matching, receipts, settlement
+from payments import direct, ledger, matching, receipt_batches, receipts, settlement
 from payments.enums import AllocationKind, ReceiptState, Source
 from payments.models import (
     Allocation,
@@ -16,6 +16,7 @@ from payments.models import (
     Payment,
     Receipt,
     Sighting,
+    StatementImport,
 )
 from payments.receipts import Told
 from payments.settlement import Proof
@@ -126,6 +127,49 @@ def test_without_its_lock_a_receipt_loses_its_proof(account, off, monkeypatch):
 
     assert told_by_two(account, monkeypatch, 5.0) == (
         ["ok", "ok"], ["c2b", "pull"], False,
+    )  # fmt: skip
+
+
+def told_by_a_statement(account, user, monkeypatch, patience_s):
+    """A statement shows three digits of a payer whose number M-Pesa tells meanwhile."""
+    with transaction.atomic():
+        receipts.sight(account, Told(NUMBER, KES), Source.C2B)
+    row = StatementImport.objects.create(
+        account=account, file_hash="a hash", file_name="day.csv", imported_by=user,
+        imported_at=clock.now(),
+    )  # fmt: skip
+    read, written = threading.Event(), threading.Event()
+    original = receipts.merge
+
+    def merge(receipt, told, source, now):
+        if source == Source.STATEMENT:
+            read.set()
+            written.wait(patience_s)
+        return original(receipt, told, source, now)
+
+    def tell():
+        read.wait(10)
+        with transaction.atomic():
+            receipts.sight(account, Told(NUMBER, KES, PHONE), Source.STATUS)
+        written.set()
+
+    monkeypatch.setattr(receipts, "merge", merge)
+    told = [Told(NUMBER, KES, MASKED)]
+    results = together(lambda: receipt_batches.sight_all(row, told), tell)
+    return kinds(results), Receipt.objects.get().payer
+
+
+def test_a_statement_forgets_no_payer(account, alice, monkeypatch):
+    assert told_by_a_statement(account, alice.user, monkeypatch, 0.4) == (
+        ["ok", "ok"], PHONE,
+    )  # fmt: skip
+
+
+def test_without_its_lock_a_receipt_loses_its_payer(account, alice, off, monkeypatch):
+    off.lock(Receipt)
+
+    assert told_by_a_statement(account, alice.user, monkeypatch, 5.0) == (
+        ["ok", "ok"], MASKED,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Money goes back once, whoever asks for it and whoever else would spend it."""
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from django.db.models import Sum
 from orders import lifecycle as order_lifecycle
 from orders.models import Order, OrderEvent
 from payments import (
+    errands,
     gateways,
     inquiries,
     ledger,
@@ -18,7 +20,8 @@ from payments import (
     refunds,
     settlement,
 )
-from payments.enums import AllocationKind, Source
+from payments.enums import AllocationKind, RequestKind, Source
+from payments.gateways.organisation import Acknowledged
 from payments.models import (
     Allocation,
     Collection,
@@ -29,12 +32,13 @@ from payments.models import (
     PaymentEvent,
     Refund,
 )
+from payments.notices_results import parse_result
 from shops.tenancy import Access
 from smartduka.lib import clock
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import OrderFactory, PaymentFactory
 from tests.support.facts import sale_of
-from tests.support.organisation import FakeOrganisation, reversed_, tell
+from tests.support.organisation import FakeOrganisation, result, reversed_, tell
 from tests.support.own_till import own_till, sight
 
 
@@ -451,3 +455,55 @@ def test_two_askers_ask_twice_without_the_lock(paid, organisation, off, rendezvo
     together(*[lambda: inquiries.ask_status(account, "UAE5OTHER1")] * 2)
 
     assert len(organisation.questions) == 2
+
+
+# An answer to a question, and what M-Pesa said when it took the question.
+
+
+@pytest.fixture
+def question(paid):
+    """A question that is being sent."""
+    return OrganisationRequest.objects.create(
+        kind=RequestKind.STATUS, account=paid.account, receipt="UAE5OTHER1",
+        token_hash="a hash", asked_at=clock.now(),
+    )  # fmt: skip
+
+
+def answered_while_it_is_taken(question, monkeypatch, patience_s):
+    """The result comes when the acknowledgement has read the row, and not written it."""
+    read, answered = threading.Event(), threading.Event()
+    original = errands.record
+
+    def record(*args):
+        read.set()
+        answered.wait(patience_s)
+        return original(*args)
+
+    def answer():
+        read.wait(10)
+        inquiries._answered(question.pk, parse_result(result(question)))
+        answered.set()
+
+    monkeypatch.setattr(errands, "record", record)
+    taken = Acknowledged("AG_1", "orig-1")
+    ended = kinds(
+        together(lambda: inquiries._record_answer(question.pk, taken), answer)
+    )
+    question.refresh_from_db()
+    return ended, question.state, question.conversation_id
+
+
+def test_a_question_that_is_answered_stays_answered(question, monkeypatch):
+    assert answered_while_it_is_taken(question, monkeypatch, HASTY_S) == (
+        ["ok", "ok"], "answered", "AG_1",
+    )  # fmt: skip
+
+
+def test_without_its_lock_an_answered_question_waits_for_its_answer(
+    question, off, monkeypatch
+):
+    off.lock(OrganisationRequest)
+
+    assert answered_while_it_is_taken(question, monkeypatch, 5.0) == (
+        ["ok", "ok"], "sent", "AG_1",
+    )  # fmt: skip
