@@ -1,140 +1,18 @@
 """Two who write one row at once: the database keeps one, and nobody meets an error."""
 
-from datetime import timedelta
-
 import pytest
 
 from orders import checkout, lifecycle
 from orders.models import Order, OrderLine
-from payments import accounts, code_box, statement_booking, statement_import
-from payments.models import CodeClaim, Movement, StatementImport
-from shops import invitations, second_factor
-from shops.enums import Role
-from shops.models import Invitation, Membership, SecondFactor
-from smartduka.lib import clock
+from shops import second_factor
+from shops.models import SecondFactor
 from tests.concurrency.racing import MARKS, kinds, together
 from tests.factories import OrderFactory, ProductFactory
-from tests.support.statements import as_csv, charge
 
 
 pytestmark = MARKS
 
 HASTY_S = 0.4
-CODE = "UAE5B2K9QT"
-
-
-# A fee that two statements tell of.
-
-
-@pytest.fixture
-def import_two(duka, alice):
-    """Return what imports two files at once that tell of one fee."""
-    account = accounts.platform_account()
-    now = clock.now()
-    fee = charge(CODE, now - timedelta(hours=1))
-    files = [as_csv(account, now - timedelta(days=n), now, fee) for n in (1, 2)]
-
-    def imported(data):
-        return lambda: statement_import.imported(
-            account=account, data=data, file_name="days.csv", actor=alice.user
-        )
-
-    return lambda: kinds(together(*[imported(data) for data in files]))
-
-
-def test_a_fee_of_two_statements_is_booked_once(import_two, rendezvous):
-    rendezvous().before(statement_booking, "_movement")
-
-    assert import_two() == ["ok", "ok"]
-
-    assert Movement.objects.values_list("number", "amount").get() == (CODE, -5)
-    assert StatementImport.objects.filter(finished_at__isnull=False).count() == 2
-
-
-def test_a_fee_of_two_statements_is_booked_twice_without_the_constraint(
-    import_two, off, rendezvous
-):
-    off.constraint(Movement, "movement_is_booked_once")
-    rendezvous().before(statement_booking, "_movement")
-
-    assert import_two() == ["ok", "ok"]
-
-    assert list(Movement.objects.values_list("number", "amount")) == [(CODE, -5)] * 2
-
-
-# A code that is typed at two tills.
-
-
-@pytest.fixture
-def type_at_two_tills(duka, seller):
-    """Return what types one unknown code for two sales at once; what each was told."""
-    sales = [OrderFactory(shop=duka) for _ in range(2)]
-
-    def check(order):
-        return lambda: code_box.check(access=seller, order_id=order.pk, text=CODE).found
-
-    return lambda: sorted(together(*[check(order) for order in sales]))
-
-
-def test_a_code_waits_for_one_of_two_sales(type_at_two_tills, rendezvous):
-    rendezvous().before(CodeClaim, "save")
-
-    assert type_at_two_tills() == ["used", "waiting"]
-
-    assert CodeClaim.objects.values_list("number", "state").get() == (CODE, "waiting")
-
-
-def test_a_code_waits_for_two_sales_without_the_constraint(
-    type_at_two_tills, off, rendezvous
-):
-    off.constraint(CodeClaim, "code_is_claimed_for_one_sale_at_a_time")
-    rendezvous().before(CodeClaim, "save")
-
-    assert type_at_two_tills() == ["waiting", "waiting"]
-
-    claimed = CodeClaim.objects.filter(number=CODE, state="waiting")
-    assert claimed.values("order").distinct().count() == 2
-
-
-# A person who takes two links of one shop.
-
-
-@pytest.fixture
-def take_two_links(alice, stranger):
-    """Return what opens two links of Alice's shop at once, as one person."""
-
-    def joining():
-        _, token = invitations.invite(
-            shop=alice.shop, role=Role.CASHIER, name="x", by=alice.user
-        )
-        return lambda: invitations.join(token, stranger.user)
-
-    jobs = [joining(), joining()]
-    return lambda: kinds(together(*jobs))
-
-
-def roles(person):
-    return list(Membership.objects.filter(user=person.user).values_list("role"))
-
-
-def test_a_person_of_two_links_has_one_role(take_two_links, stranger, rendezvous):
-    rendezvous().before(Membership, "save")
-
-    assert take_two_links() == ["ok", "ok"]
-
-    assert roles(stranger) == [("cashier",)]
-    assert Invitation.objects.filter(used_by=stranger.user).count() == 2
-
-
-def test_a_person_of_two_links_has_two_roles_without_the_constraint(
-    take_two_links, stranger, off, rendezvous
-):
-    off.constraint(Membership, "person_has_one_role_in_a_shop")
-    rendezvous().before(Membership, "save")
-
-    assert take_two_links() == ["ok", "ok"]
-
-    assert roles(stranger) == [("cashier",)] * 2
 
 
 # A second step that is set up in two windows. That the lock alone makes one key, and
