@@ -156,7 +156,7 @@ def replaced(part, xml):
 MANY = {"of styles": ("xl/styles.xml", b"<cellXfs>" + b"<xf/>" * 1_000_000),
         "of names": ("xl/workbook.xml", b"<definedName/>" * 400_000),
         "of links": ("xl/worksheets/_rels/sheet1.xml.rels", b"<Relationship/>" * 99_999),
-        "of empty cells": (SHEET, b"<c/>" * 3_100_000)}  # fmt: skip
+        "of empty cells": (SHEET, b"<c/>" * (spreadsheets.TAG_LIMIT + 1))}  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "xml"), MANY.values(), ids=MANY)
