@@ -46,6 +46,12 @@ def test_owner_finds_why_tries_again_and_has_evidence(shop, till_of):
     ):  # fmt: skip
         expect(row).to_contain_text(words)
     owner.picture("failed-payments")
+    menu = page.locator("#toggle-nav-sidebar")
+    menu.click()
+    expect(page.locator("#main")).not_to_have_class(re.compile("shifted"))
+    # What is beside the menu begins where it ended, and not left of the page.
+    assert page.locator("#content").bounding_box()["x"] == menu.bounding_box()["width"]
+    menu.click()
     file = saved(page, "Save as CSV").decode("utf-8-sig")
     header, line = csv.reader(file.splitlines())
     assert dict(zip(header, line, strict=True))["Phone"] == "0700 ••• 092"
