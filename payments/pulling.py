@@ -245,7 +245,8 @@ def _step(
     began = max(account.pull_part_began or now, oldest)
     end = min(reached + STEP, began)
     part_s = account.pull_part_s or WHOLE_S
-    start = max(account.pull_part_until or reached - OVERLAP - ZONE_DOUBT, oldest)
+    part_until = account.pull_part_until if account.pull_part_began else None
+    start = max(part_until or reached - OVERLAP - ZONE_DOUBT, oldest)
     stop = min(start + timedelta(seconds=part_s), end + ZONE_DOUBT)
     pulled, is_whole = _read_pages(account, lease, start, stop, until)
     if not is_whole:
@@ -265,7 +266,9 @@ def _step(
         pulled_until=end, pull_part_until=None, pull_part_began=None,
         pull_part_s=longer_s,
     )  # fmt: skip
-    return pulled, end >= now
+    # A person wants all up to now; a worker leaves what was paid since to the clock, or
+    # a list that always takes parts would never let go of it.
+    return pulled, end >= (now if until is None else began)
 
 
 def _read_pages(

@@ -498,13 +498,20 @@ def turn(account, long_list):
         pulling.pull(account.pk)
 
 
+def do_what_is_handed_on(account, long_list, tasks):
+    for _ in range(60):
+        if not tasks():
+            return
+        OrmQ.objects.all().delete()
+        turn(account, long_list)
+    raise AssertionError("it keeps the worker busy")
+
+
 def read_by_the_clock(account, long_list, time, tasks):
     """Hand the list out each five minutes; what is handed on is done at once."""
     for _ in range(20):
         turn(account, long_list)
-        while [path for path, _, _ in tasks()]:
-            OrmQ.objects.all().delete()
-            turn(account, long_list)
+        do_what_is_handed_on(account, long_list, tasks)
         if facts(account)[0] >= START:
             return
         time.turn(300)
@@ -582,6 +589,33 @@ def test_what_is_paid_between_two_parts_is_read_too(account, long_list, time):
     assert [one.number for one in Receipt.objects.all()] == [NUMBER]
     account.refresh_from_db()
     assert (account.pull_part_until, account.pull_part_began) == (None, None)
+
+
+def test_a_list_that_always_takes_parts_lets_go_of_the_worker(
+    account, long_list, time, tasks
+):
+    """There is always something newer: the clock begins anew for that."""
+    MpesaAccount.objects.update(pulled_until=START - timedelta(minutes=5))
+    long_list.arrives = lambda: time.turn(long_list.latency_s)
+
+    turn(account, long_list)
+    do_what_is_handed_on(account, long_list, tasks)
+
+    account.refresh_from_db()
+    assert (account.pulled_until, account.pull_part_until) == (
+        START + timedelta(seconds=32), None,
+    )  # fmt: skip
+
+
+def test_a_part_of_which_nobody_knows_when_it_began_is_read_again(account, long_list):
+    long_list.paid, long_list.latency_s = [(START - HOUR, NUMBER)], 0
+    MpesaAccount.objects.update(
+        pulled_until=START - timedelta(minutes=5), pull_part_until=START
+    )
+
+    turn(account, long_list)
+
+    assert Receipt.objects.get().number == NUMBER
 
 
 def test_a_list_that_is_fast_again_is_read_at_once_again(
