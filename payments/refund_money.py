@@ -404,8 +404,9 @@ def _give_to(owner: Payment, held: Held, refund: Refund, *, actor: Any) -> None:
                 order_lifecycle.give_back(
                     order, part.amount, actor=None, restocks=False
                 )
-            if order.status == OrderStatus.OPEN or not part.was_open:
-                _tell(held, source.payment_id or refund.payment_id)
+            needs_it = order.status == OrderStatus.OPEN or not part.was_open
+            words = precedence.ANOTHER_SALES if needs_it else precedence.ANOTHERS
+            _tell(held, source.payment_id or refund.payment_id, words)
     taken = order_lifecycle.take_payment(
         owner.order, refund.amount - kept, actor=owner.created_by
     )
@@ -431,11 +432,11 @@ def _alarm_of(owner: Payment, collection: Collection) -> str:
     return ["", *precedence.words_for(used)][-1]
 
 
-def _tell(held: Held, payment_id: uuid.UUID | None) -> None:
-    """Say at the payment that was made of it that the money is another sale's."""
-    if payment_id is None:
+def _tell(held: Held, payment_id: uuid.UUID | None, words: str) -> None:
+    """Say at the payment that was made of it whose the money is."""
+    if payment_id is None or held.payments[payment_id].alarm == words:
         return
-    payment, words = held.payments[payment_id], precedence.ANOTHER_SALES
+    payment = held.payments[payment_id]
     lifecycle.note(payment, source=Source.PERSON, reason=words, alarm=words)
     news.publish(payment, payment.order, "payment.updated")
 

@@ -190,6 +190,37 @@ def test_a_sale_paid_by_other_money_meanwhile_needs_nothing(
     assert typed.alarm == precedence.ANOTHERS
 
 
+def test_who_lost_the_rest_of_it_is_told_though_its_sale_is_paid(
+    account, payment, order, manager, owner, bob, duka
+):
+    """As above; but KES 50 had gone back before, so it was nobody's in the books."""
+    fail(payment)
+    MpesaSettings.objects.update(second_person_from=100)
+    mine = OrderFactory(shop=duka, total=400)
+    receipt = sight(account)
+    piece = f"collection:{receipt.collection_id}"
+    back = {
+        "access": manager, "collection_id": receipt.collection_id, "method": "cash",
+        "reason": "He was here", "restocks": False,
+    }  # fmt: skip
+    refunds.ask(amount=50, **back)
+    typed = drawer.apply(
+        access=manager, piece=piece, order_id=mine.pk, reason="It is this one's"
+    )
+    refund = refunds.ask(amount=200, **back)
+    assert refund.state == "asked"
+    seller = Access(bob.user, bob.shop, "cashier")
+    cash.take(access=seller, order_id=mine.pk, amount=400, key=None)
+    succeed(payment, R1)
+
+    refunds.refuse(access=owner, refund_id=refund.pk, reason="It is hers")
+
+    assert sale_of(order) == ("open", kes(200), kes(50), kes(0))
+    assert sale_of(mine) == ("paid", kes(400), kes(0), kes(0))
+    typed.refresh_from_db()
+    assert typed.alarm == precedence.ANOTHERS
+
+
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_what_does_not_go_back_and_was_nobodys_pays_if_it_is_there(
     account, payment, order, manager, alice, is_reversed
