@@ -186,8 +186,9 @@ def refuse(*, access: Access | Operator, refund_id: object, reason: str) -> Refu
         raise InvalidRequest("Say why it is refused.")
     with transaction.atomic(durable=True):
         held, refund = _waiting(found)
+        end = "taken back" if refund.asked_by_id == access.user.pk else "refused"
         refund_money.put_back(
-            held, refund, actor=access.user, reason="The refund was refused"
+            held, refund, actor=access.user, reason=f"The refund was {end}"
         )
         refund_money.move(
             refund,

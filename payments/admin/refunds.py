@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from payments import refund_questions, refunds, reversals
+from payments import accounts, refund_questions, refunds, reversals
 from payments.admin import cells as words
 from payments.enums import RefundMethod, RefundState
 from payments.models import Collection, Refund, RefundEvent
@@ -135,7 +135,11 @@ class RefundFilter(QuestionFilter):
             "waits": ("Waits for a second person", Q(state=RefundState.ASKED)),
             "open": (
                 "M-Pesa has not said",
-                Q(state__in=(RefundState.SENDING, RefundState.UNKNOWN)),
+                # Nobody can be asked any more about one of another environment.
+                Q(
+                    state__in=(RefundState.SENDING, RefundState.UNKNOWN),
+                    collection__environment__in=accounts.environments(),
+                ),
             ),
             "failed": ("Not sent", Q(state=RefundState.FAILED)),
             "unasked": ("Nobody here asked for it", Q(asked_by__isnull=True)),
@@ -307,7 +311,7 @@ class RefundAdmin(BookAdmin):
             request,
             refund,
             lambda: refunds.refuse(access=access, refund_id=refund.pk, reason=reason),
-            "Refused",
+            "Taken back" if refund.asked_by_id == request.user.pk else "Refused",
         )
 
     def question_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -116,7 +116,7 @@ class Receipt(models.Model):
 class Sighting(AppendOnly):
     """One source told of a receipt: evidence, kept as it was told. In KES.
 
-    A statement may tell the same row again with the reference that it lacked.
+    Where a statement told it without its reference, a fuller one fills that in.
     """
 
     receipt = models.ForeignKey(

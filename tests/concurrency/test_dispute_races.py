@@ -64,7 +64,7 @@ def judged_while(collection, other, monkeypatch, patience_s):
         return original(*args, **kwargs)
 
     def do_other():
-        judged.wait(10)
+        assert judged.wait(10)
         other()
         happened.set()
 
@@ -90,7 +90,7 @@ def test_a_dispute_hides_no_alarm_of_its_payment(payment, monkeypatch):
 def test_without_the_payments_lock_a_dispute_hides_an_alarm(payment, off, monkeypatch):
     off.lock(Payment)
 
-    assert disputed_while_more_comes(payment, monkeypatch, 5.0) == (
+    assert disputed_while_more_comes(payment, monkeypatch, 20.0) == (
         ["ok", "ok"], disputes.MISSING, disputes.ALARM,
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_without_the_moneys_lock_it_stays_disputed_though_its_row_is_there(
 ):
     off.lock(Collection)
 
-    assert disputed_while_its_row_comes(account, monkeypatch, 5.0) == (
+    assert disputed_while_its_row_comes(account, monkeypatch, 20.0) == (
         ["ok", "ok"], disputes.MISSING,
     )  # fmt: skip
 
@@ -160,7 +160,7 @@ def doubted_while_its_receipt_comes(guessed, lacking, monkeypatch, patience_s):
         return original(*args)
 
     def comes():
-        seen.wait(10)
+        assert seen.wait(10)
         succeed(lacking, R3)
         came.set()
 
@@ -180,6 +180,6 @@ def test_what_gets_its_receipt_meanwhile_is_not_doubted(lacking, monkeypatch):
 def test_without_its_locks_it_is_doubted_for_ever(lacking, off, monkeypatch):
     off.lock(Order, Payment)
 
-    assert doubted_while_its_receipt_comes(*lacking, monkeypatch, 5.0) == (
+    assert doubted_while_its_receipt_comes(*lacking, monkeypatch, 20.0) == (
         ["ok", "ok"], (R3, precedence.PERHAPS), (R3, precedence.PERHAPS),
     )  # fmt: skip

@@ -308,7 +308,7 @@ def hand_over_while_it_is_found(operator, duka, is_bound):
             one.save(update_fields=["shop", "payment"])
 
     def second():
-        has_locked.wait(10)
+        assert has_locked.wait(10)
         drawer.hand_to_shop(operator.user, collection, duka)
 
     ended = kinds(together(first, second))
@@ -441,7 +441,7 @@ def spend_while_it_is_denied(spend, account, monkeypatch, patience_s):
         return original(*args, **kwargs)
 
     def deny():
-        looked.wait(10)
+        assert looked.wait(10)
         request = OrganisationRequest(account=account, receipt=R1)
         inquiries._deny_claims(request, DENIAL)
         denied.set()
@@ -470,7 +470,7 @@ def test_without_its_lock_a_denied_claim_is_spent_and_nobody_is_told(
     spend = road(account, people, sales)
     off.lock(Receipt)
 
-    assert spend_while_it_is_denied(spend, account, monkeypatch, 5.0) == (
+    assert spend_while_it_is_denied(spend, account, monkeypatch, 20.0) == (
         ["ok", "ok"], [(R1, 250, "")],
     )  # fmt: skip
 
@@ -574,7 +574,7 @@ def prove_while_it_is_spent(account, access, sale, prompt, monkeypatch, patience
         return original(*args)
 
     def spend():
-        looked.wait(10)
+        assert looked.wait(10)
         apply(access, piece, sale)
         spent.set()
 
@@ -602,7 +602,7 @@ def test_without_its_lock_the_condition_refuses_to_bind_it(
     off.lock(Collection)
 
     ended = prove_while_it_is_spent(
-        account, people[0], sales[0], prompt, monkeypatch, 5.0
+        account, people[0], sales[0], prompt, monkeypatch, 20.0
     )
 
     # Nothing is written; the callback's notice is processed again.
@@ -621,7 +621,7 @@ def test_without_any_guard_it_is_bound_and_spent(
     off.constraint(Collection, "collection_is_not_overdrawn")
 
     ended = prove_while_it_is_spent(
-        account, people[0], sales[0], prompt, monkeypatch, 5.0
+        account, people[0], sales[0], prompt, monkeypatch, 20.0
     )
 
     assert ended == (["ok", "ok"], ({"sale": 500}, 500))
@@ -666,7 +666,7 @@ def answer_while_it_is_spent(denied, access, piece, sale, monkeypatch, patience_
         return original(*args)
 
     def spend():
-        found.wait(10)
+        assert found.wait(10)
         apply(access, piece, sale)
         spent.set()
 
@@ -702,7 +702,7 @@ def test_without_its_lock_the_answer_finds_it_and_breaks(
     off.lock(Collection)
 
     assert answer_while_it_is_spent(
-        denied, people[0], piece, sales[0], monkeypatch, 5.0
+        denied, people[0], piece, sales[0], monkeypatch, 20.0
     ) == (
         ["AssertionError", "ok"], ("open", 0), ("paid", 250), ({"sale": 250}, 250),
     )  # fmt: skip

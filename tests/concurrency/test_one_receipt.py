@@ -106,7 +106,7 @@ def told_by_two(account, monkeypatch, patience_s):
         return original(receipt, told, source, now)
 
     def list_it():
-        read.wait(10)
+        assert read.wait(10)
         sight(account, Source.PULL)
         written.set()
 
@@ -125,7 +125,7 @@ def test_who_tells_of_a_receipt_again_forgets_no_proof(account, monkeypatch):
 def test_without_its_lock_a_receipt_loses_its_proof(account, off, monkeypatch):
     off.lock(Receipt)
 
-    assert told_by_two(account, monkeypatch, 5.0) == (
+    assert told_by_two(account, monkeypatch, 20.0) == (
         ["ok", "ok"], ["c2b", "pull"], False,
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ def told_by_a_statement(account, user, monkeypatch, patience_s):
         return original(receipt, told, source, now)
 
     def tell():
-        read.wait(10)
+        assert read.wait(10)
         with transaction.atomic():
             receipts.sight(account, Told(NUMBER, KES, PHONE), Source.STATUS)
         written.set()
@@ -168,7 +168,7 @@ def test_a_statement_forgets_no_payer(account, alice, monkeypatch):
 def test_without_its_lock_a_receipt_loses_its_payer(account, alice, off, monkeypatch):
     off.lock(Receipt)
 
-    assert told_by_a_statement(account, alice.user, monkeypatch, 5.0) == (
+    assert told_by_a_statement(account, alice.user, monkeypatch, 20.0) == (
         ["ok", "ok"], MASKED,
     )  # fmt: skip
 

@@ -480,7 +480,7 @@ def answered_while_it_is_taken(question, monkeypatch, patience_s):
         return original(*args)
 
     def answer():
-        read.wait(10)
+        assert read.wait(10)
         inquiries._answered(question.pk, parse_result(result(question)))
         answered.set()
 
@@ -504,6 +504,6 @@ def test_without_its_lock_an_answered_question_waits_for_its_answer(
 ):
     off.lock(OrganisationRequest)
 
-    assert answered_while_it_is_taken(question, monkeypatch, 5.0) == (
+    assert answered_while_it_is_taken(question, monkeypatch, 20.0) == (
         ["ok", "ok"], "sent", "AG_1",
     )  # fmt: skip
