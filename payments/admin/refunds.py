@@ -454,7 +454,7 @@ class RefundAdmin(BookAdmin):
 
     @admin.display(description="Decided by")
     def second(self, refund: Refund) -> str:
-        """The second person."""
+        """The second person, or who took it back."""
         return cells.person(refund.approved_by)
 
     @admin.display(description="Reversal's receipt")

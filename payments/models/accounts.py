@@ -64,8 +64,8 @@ class MpesaAccount(models.Model):
     pull_registered_at = models.DateTimeField(null=True, blank=True)
     pulled_until = models.DateTimeField(null=True, blank=True)
     pull_leased_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # A window that takes too long is read in parts: how far, by M-Pesa's own times, and
-    # how long the next part is.
+    # A window that takes too long is read in parts: how far, by M-Pesa's own times, when
+    # the first one was begun, and how long the next one is in seconds.
     pull_part_until = models.DateTimeField(null=True, blank=True, editable=False)
     pull_part_began = models.DateTimeField(null=True, blank=True, editable=False)
     pull_part_s = models.PositiveIntegerField(null=True, blank=True, editable=False)

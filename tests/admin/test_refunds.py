@@ -296,6 +296,10 @@ def test_the_asker_takes_it_back(mary, waiting, paid):
     assert told(response) == ["KES 250: Refused. She keeps it."]
     assert state_of(waiting) == ("refused", mary.user)
     assert sale_of(paid.payment.order) == ("paid", 250, 0, 0)
+    history = mary.get(f"{LIST}{waiting.pk}/history/").content.decode()
+    assert "Taken back: Refused. She keeps it." in history
+    freed = paid.allocations.filter(kind="release").latest("pk")
+    assert freed.reason == "The refund was taken back"
 
 
 BUTTONS = ("approve", "refuse", "question")
@@ -342,6 +346,18 @@ def test_mpesa_is_asked_now_and_not_twice(alice, paid, organisation):
 
     assert len(organisation.questions) == 1
     assert OrganisationRequest.objects.filter(asked_by=alice.user).count() == 2
+
+
+def test_home_waits_for_no_refund_of_another_environment(alice, paid, settings):
+    def names():
+        return {one.name for one in alice.get("/admin/").context["waiting"]}
+
+    send(alice, paid, method="reversal")
+    assert "Refunds that M-Pesa has not answered" in names()
+
+    settings.MPESA_ENV = "sandbox"
+
+    assert "Refunds that M-Pesa has not answered" not in names()
 
 
 def test_there_is_nothing_to_ask_about_cash(alice, waiting, organisation):
